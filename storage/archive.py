@@ -1,0 +1,344 @@
+"""The archive: one Apache Iceberg v2 table for each stream, partitioned by ``event_day``, Parquet with zstd.
+
+Promises: any engine that reads Iceberg reads it without us. Column bounds, which would copy personal data into manifests
+and footers, are kept only for columns that are not personal. Writing, committing and removing are separate calls, so that
+each can be the last thing before a crash; a file's name begins with the id of the roll that wrote it, which is how a
+retry finds what an earlier attempt left. Nothing here decides what readers see: that is the control database's pointer.
+
+Format: https://iceberg.apache.org/spec/ (version 2).
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg import types as ice
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.expressions import EqualTo
+from pyiceberg.io import FileIO
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import StaticTable, Table
+from pyiceberg.transforms import IdentityTransform
+
+from core.errors import AuditlakeError
+from core.schema import COLUMNS, by_name, stored_schema
+from core.segment import Segment
+from core.steps import step
+from storage.control import prepare_sqlite
+from storage.digest import EMPTY, Digest, digest_of
+from storage.objects import Failure, ObjectStore, S3Access, StoredObject
+
+__all__ = ["Archive", "ArchivedFile"]
+
+_NAMESPACE = "auditlake"
+_ROWS_PER_FILE = 4_000_000
+_ROWS_PER_GROUP = 500_000
+_ZSTD_LEVEL = 9
+_ICEBERG_TYPES: dict[pa.DataType, ice.PrimitiveType] = {
+    pa.string(): ice.StringType(),
+    pa.int32(): ice.IntegerType(),
+    pa.int64(): ice.LongType(),
+    pa.float64(): ice.DoubleType(),
+    pa.date32(): ice.DateType(),
+    pa.timestamp("us", tz="UTC"): ice.TimestamptzType(),
+}
+
+
+@dataclass(frozen=True, order=True)
+class ArchivedFile:
+    """A data file of the table: its URL, the segment it belongs to, its rows and bytes."""
+
+    path: str
+    segment: Segment
+    rows: int
+    bytes: int
+
+    def is_of(self, roll: str) -> bool:
+        """Whether that roll wrote it."""
+        return self.path.rsplit("/", 1)[-1].startswith(f"{roll}-")
+
+
+class Archive:
+    """The Iceberg tables below one location.
+
+    :param control_url: SQLAlchemy URL of the control database, which holds the catalog.
+    :param location: ``file:///folder`` or ``s3://bucket/prefix``.
+    :param access: how to reach the bucket, when it is one.
+    :param objects: lists and deletes below the location.
+    """
+
+    def __init__(self, control_url: str, location: str, access: S3Access | None, objects: ObjectStore) -> None:
+        self.location = location.rstrip("/")
+        self.objects = objects
+        self._control_url = control_url
+        self._properties = _io_properties(access)
+        self._opened: SqlCatalog | None = None
+
+    def table_location(self, stream: str) -> str:
+        """Prefix of everything the stream's table owns, with its final slash."""
+        return f"{self.location}/{stream}/"
+
+    def day_location(self, segment: Segment) -> str:
+        """Prefix of the segment's data files, with its final slash."""
+        return f"{self.table_location(segment.stream)}data/event_day={segment.day.isoformat()}/"
+
+    def write(self, segment: Segment, roll: str, rows: Iterable[pa.RecordBatch]) -> list[str]:
+        """Write rows into Parquet files of the segment's partition, not yet part of the table; returns their URLs.
+
+        :raises AuditlakeError: they cannot be written.
+        """
+        with _reported(f"archive of {segment} cannot be written"):
+            io = self._table(segment.stream).io
+            return [*_write_files(io, f"{self.day_location(segment)}{roll}", rows)]
+
+    def commit(self, segment: Segment, roll: str, paths: list[str]) -> None:
+        """Make the files part of the table, in one snapshot that names the segment and the roll."""
+        with _reported(f"archive of {segment} cannot be committed"):
+            step("archive.commit")
+            self._table(segment.stream).add_files(
+                paths, {"auditlake.segment": str(segment), "auditlake.roll": roll}, check_duplicate_files=False
+            )
+
+    def files(self, stream: str, metadata: str | None = None) -> list[ArchivedFile]:
+        """The data files of the stream's table: as committed, or as that metadata file tells."""
+        with _reported(f"archive of {stream} cannot be read"):
+            table = self._read(metadata) if metadata else self._existing(stream)
+            if table is None or table.current_snapshot() is None:
+                return []
+            found = (task.file for task in table.scan().plan_files())
+            return sorted(ArchivedFile(f.file_path, Segment(stream, _day(f.partition[0])), f.record_count, f.file_size_in_bytes) for f in found)
+
+    def metadata(self, stream: str) -> str | None:
+        """The table's newest metadata file, or ``None`` when there is no table."""
+        table = self._existing(stream)
+        return table.metadata_location if table else None
+
+    def digest(self, paths: Iterable[str]) -> Digest:
+        """Row count and content digest of data files, read back from where they are."""
+        total = EMPTY
+        for path in paths:
+            with _reported(f"archive file {path} cannot be read back"), duckdb.connect() as connection:
+                with self._io().new_input(path).open() as stream:
+                    file = pq.ParquetFile(stream)
+                    batches = (_plain(batch) for batch in file.iter_batches(65_536))
+                    connection.register("stored", pa.RecordBatchReader.from_batches(stored_schema(), batches))
+                    connection.execute("SET TimeZone = 'UTC'")
+                    total += digest_of(connection, "stored", COLUMNS)
+        return total
+
+    def count(self, paths: Iterable[str]) -> int:
+        """Rows in data files, as their own footers tell."""
+        total = 0
+        for path in paths:
+            with _reported(f"archive file {path} cannot be read back"), self._io().new_input(path).open() as stream:
+                total += pq.ParquetFile(stream).metadata.num_rows
+        return total
+
+    def oldest(self, segment: Segment) -> dt.datetime | None:
+        """Earliest ``event_time`` of the segment, from the files' footers."""
+        times = []
+        for file in self.files(segment.stream):
+            if file.segment == segment:
+                with _reported(f"archive file {file.path} cannot be read back"), self._io().new_input(file.path).open() as stream:
+                    meta = pq.ParquetFile(stream).metadata
+                    times += [meta.row_group(group).column(0).statistics.min for group in range(meta.num_row_groups)]
+        return min(times, default=None)
+
+    def remove(self, stream: str, files: Iterable[ArchivedFile]) -> None:
+        """Take data files out of the table; their bytes stay until :meth:`sweep`."""
+        wanted = {file.path for file in files}
+        table = self._existing(stream)
+        if not wanted or table is None:
+            return
+        with _reported(f"archive of {stream} cannot be changed"):
+            tasks = [task.file for task in table.scan().plan_files() if task.file.file_path in wanted]
+            step("archive.remove")
+            with table.transaction() as transaction, transaction.update_snapshot().overwrite() as snapshot:
+                for file in tasks:
+                    snapshot.delete_data_file(file)
+
+    def drop_day(self, segment: Segment) -> None:
+        """Take the segment's partition out of the table; nothing happens when it is not there."""
+        if any(file.segment == segment for file in self.files(segment.stream)):
+            with _reported(f"archive of {segment} cannot be dropped"):
+                step("archive.drop_day")
+                self._table(segment.stream).delete(EqualTo("event_day", segment.day))
+
+    def expire(self, stream: str) -> None:
+        """Forget every snapshot but the newest, so that nothing but it is reachable; a table without data goes whole."""
+        table = self._existing(stream)
+        if table is None:
+            return
+        with _reported(f"old snapshots of {stream} cannot be expired"):
+            current = table.current_snapshot()
+            if current is None or not self.files(stream):
+                step("archive.drop_table")
+                self._catalog().drop_table((_NAMESPACE, stream))
+                return
+            old = [snapshot.snapshot_id for snapshot in table.snapshots() if snapshot.snapshot_id != current.snapshot_id]
+            if old:
+                step("archive.expire")
+                table.maintenance.expire_snapshots().by_ids(old).commit()
+
+    def unreachable(self, stream: str, *pointers: str | None) -> list[StoredObject]:
+        """Everything below the table's location that its newest state, and these metadata files, do not need."""
+        with _reported(f"archive of {stream} cannot be listed"):
+            table = self._existing(stream)
+            needed: set[str] = set()
+            for state in [table, *(self._read(pointer) for pointer in set(pointers) - {None} if pointer)]:
+                needed |= _reachable(state) if state else set()
+            listed = self.objects.entries(self.table_location(stream))
+            return [entry for entry in listed if entry.key not in needed or entry.kind != "object" or not entry.latest]
+
+    def sweep(self, stream: str, *pointers: str | None) -> list[Failure]:
+        """Delete what is :meth:`unreachable`, every version of it; returns what could not be deleted."""
+        return self.objects.delete(self.unreachable(stream, *pointers))
+
+    def streams(self) -> list[str]:
+        """Streams that have a table."""
+        return sorted(name for _, name in self._catalog().list_tables(_NAMESPACE))
+
+    def close(self) -> None:
+        """Let go of the catalog."""
+        if self._opened is not None:
+            self._opened.engine.dispose()
+            self._opened = None
+
+    def _catalog(self) -> SqlCatalog:
+        if self._opened is None:
+            catalog = SqlCatalog("auditlake", uri=self._control_url, warehouse=self.location, **self._properties)
+            if catalog.engine.dialect.name == "sqlite":
+                prepare_sqlite(catalog.engine)
+                catalog.engine.dispose()
+            catalog.create_namespace_if_not_exists(_NAMESPACE)
+            self._opened = catalog
+        return self._opened
+
+    def _existing(self, stream: str) -> Table | None:
+        try:
+            return self._catalog().load_table((_NAMESPACE, stream))
+        except NoSuchTableError:
+            return None
+
+    def _table(self, stream: str) -> Table:
+        existing = self._existing(stream)
+        if existing is not None:
+            return existing
+        step("archive.create_table")
+        return self._catalog().create_table(
+            (_NAMESPACE, stream),
+            schema=iceberg_schema(),
+            location=self.table_location(stream).rstrip("/"),
+            partition_spec=PartitionSpec(PartitionField(by_name("event_day").id, 1000, IdentityTransform(), "event_day")),
+            properties=_table_properties(),
+        )
+
+    def _io(self) -> FileIO:
+        return self._catalog()._load_file_io(self._properties, self.location)
+
+    def _read(self, metadata: str) -> Table:
+        return StaticTable.from_metadata(metadata, self._properties)
+
+
+def iceberg_schema() -> Schema:
+    """``core.schema`` as an Iceberg schema, with its field ids."""
+    return Schema(*(ice.NestedField(c.id, c.name, _ICEBERG_TYPES[c.type], required=c.required, doc=c.meaning) for c in COLUMNS))
+
+
+def _table_properties() -> dict[str, str]:
+    return {
+        "format-version": "2",
+        "write.parquet.compression-codec": "zstd",
+        "write.metadata.delete-after-commit.enabled": "false",
+        "write.metadata.previous-versions-max": "1",
+        "commit.manifest-merge.enabled": "true",
+        **{f"write.metadata.metrics.column.{column.name}": "none" for column in COLUMNS if column.personal},
+    }
+
+
+def _io_properties(access: S3Access | None) -> dict[str, str]:
+    if access is None:
+        return {}
+    properties = {
+        "s3.region": access.region,
+        "s3.access-key-id": access.access_key,
+        "s3.secret-access-key": access.secret_key,
+        "s3.force-virtual-addressing": str(not access.path_style).lower(),
+    }
+    if access.endpoint:
+        properties["s3.endpoint"] = access.endpoint
+    if access.session_token:
+        properties["s3.session-token"] = access.session_token
+    return properties
+
+
+def _write_files(io: FileIO, stem: str, batches: Iterable[pa.RecordBatch]) -> Iterator[str]:
+    source = _grouped(batches)
+    group = next(source, None)
+    number = 0
+    while group is not None:
+        path = f"{stem}-{number:05d}.parquet"
+        number += 1
+        step("archive.write")
+        with io.new_output(path).create(overwrite=True) as stream, _writer(stream) as writer:
+            rows = 0
+            while group is not None and rows < _ROWS_PER_FILE:
+                writer.write_table(group, row_group_size=_ROWS_PER_GROUP)
+                rows += group.num_rows
+                group = next(source, None)
+            step("archive.close")
+        yield path
+
+
+def _writer(stream: Any) -> pq.ParquetWriter:
+    public = [column.name for column in COLUMNS if not column.personal]
+    return pq.ParquetWriter(stream, stored_schema(), compression="zstd", compression_level=_ZSTD_LEVEL, write_statistics=public)
+
+
+def _grouped(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    held: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        held.append(_plain(batch))
+        rows += batch.num_rows
+        if rows >= _ROWS_PER_GROUP:
+            yield pa.Table.from_batches(held)
+            held, rows = [], 0
+    if held:
+        yield pa.Table.from_batches(held)
+
+
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return batch.select([column.name for column in COLUMNS]).cast(stored_schema())
+
+
+def _reachable(table: Table) -> set[str]:
+    paths = {table.metadata_location}
+    for snapshot in table.snapshots():
+        paths.add(snapshot.manifest_list)
+        for manifest in snapshot.manifests(table.io):
+            paths.add(manifest.manifest_path)
+            paths.update(entry.data_file.file_path for entry in manifest.fetch_manifest_entry(table.io))
+    return paths
+
+
+def _day(value: Any) -> Any:
+    return dt.date(1970, 1, 1) + dt.timedelta(days=value) if isinstance(value, int) else value
+
+
+@contextmanager
+def _reported(problem: str) -> Iterator[None]:
+    try:
+        yield
+    except AuditlakeError:
+        raise
+    except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
+        text = (str(error).splitlines() or [type(error).__name__])[0]
+        raise AuditlakeError(f"{problem}: {text}", "check the archive's location, credentials and permissions") from error

@@ -1,0 +1,191 @@
+"""The control database: the small, durable facts beside the rows.
+
+SQLite by default (WAL, synchronous=FULL, secure_delete), PostgreSQL by URL. It outlives the data and never holds an
+address, a URL or a user: sources are known by digests, keys are wrapped. A write transaction takes the write lock at its
+beginning, so two writers queue instead of failing half-way.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from core.errors import AuditlakeError
+from core.steps import step
+
+__all__ = ["Control", "archive_pointers", "job_runs", "keys", "ledger", "meta", "open_batches", "segments", "sources", "spans"]
+
+_metadata = sa.MetaData()
+
+meta = sa.Table(
+    "meta",
+    _metadata,
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("value", sa.String, nullable=False),
+)
+ledger = sa.Table(
+    "ledger",
+    _metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.String, nullable=False),
+    sa.Column("kind", sa.String, nullable=False, index=True),
+    sa.Column("body", sa.Text, nullable=False, comment="canonical JSON, RFC 8785"),
+    sa.Column("prev", sa.String(64), nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+)
+segments = sa.Table(
+    "segments",
+    _metadata,
+    sa.Column("stream", sa.String, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    *(sa.Column(name, sa.BigInteger, nullable=False) for name in ("stored", "erased", "purged", "hot", "archived")),
+    sa.Column("open_action", sa.String, nullable=False),
+    comment="the ledger folded: a cache that verify rebuilds and compares",
+)
+keys = sa.Table(
+    "keys",
+    _metadata,
+    sa.Column("stream", sa.String, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("wrapped", sa.LargeBinary, nullable=False),
+)
+sources = sa.Table(
+    "sources",
+    _metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("stream", sa.String, primary_key=True),
+    sa.Column("head", sa.String, nullable=False, index=True, comment="fingerprint of its first line"),
+)
+spans = sa.Table(
+    "spans",
+    _metadata,
+    sa.Column("source", sa.String, primary_key=True),
+    sa.Column("stream", sa.String, primary_key=True),
+    sa.Column("start", sa.BigInteger, primary_key=True),
+    sa.Column("end", sa.BigInteger, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("lines", sa.BigInteger, nullable=False),
+    sa.Column("line_digests", sa.LargeBinary, nullable=False),
+    sa.Column("terminated", sa.Boolean, nullable=False),
+    sa.Column("batch", sa.String, nullable=False, index=True),
+    sa.Column("last_day", sa.Date, nullable=False, comment="day of its newest line: with that day's end the source is forgotten"),
+)
+open_batches = sa.Table(
+    "open_batches",
+    _metadata,
+    sa.Column("batch", sa.String, primary_key=True),
+    sa.Column("stream", sa.String, nullable=False),
+    sa.Column("body", sa.Text, nullable=False, comment="JSON: segments it writes to, rejected lines it replaces"),
+    sa.Column("recorded", sa.Boolean, nullable=False, comment="whether its rows count already"),
+)
+archive_pointers = sa.Table(
+    "archive_pointers",
+    _metadata,
+    sa.Column("stream", sa.String, primary_key=True),
+    sa.Column("metadata", sa.String, nullable=False, comment="the Iceberg metadata file that readers see"),
+)
+job_runs = sa.Table(
+    "job_runs",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("job", sa.String, nullable=False, index=True),
+    sa.Column("started", sa.String, nullable=False),
+    sa.Column("finished", sa.String),
+    sa.Column("outcome", sa.String),
+    sa.Column("error", sa.String),
+)
+
+_APPEND_ONLY = (
+    "CREATE TRIGGER IF NOT EXISTS ledger_no_update BEFORE UPDATE ON ledger BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END",
+    "CREATE TRIGGER IF NOT EXISTS ledger_no_delete BEFORE DELETE ON ledger BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END",
+)
+
+
+class Control:
+    """An open control database.
+
+    :param url: SQLAlchemy URL, such as ``sqlite:////srv/lake/control.sqlite``.
+    :raises AuditlakeError: it cannot be opened.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = sa.create_engine(url)
+        self._sqlite = self.engine.dialect.name == "sqlite"
+        if self._sqlite:
+            prepare_sqlite(self.engine)
+        try:
+            _metadata.create_all(self.engine)
+            if self._sqlite:
+                with self.write() as connection:
+                    for statement in _APPEND_ONLY:
+                        connection.execute(sa.text(statement))
+        except DBAPIError as error:
+            raise AuditlakeError(
+                f"control database {self.engine.url.render_as_string()} cannot be opened: {error.orig}", "check its path, permissions and disk"
+            ) from error
+
+    @classmethod
+    def in_file(cls, path: Path) -> "Control":
+        """The SQLite database of that path, made when absent."""
+        return cls(f"sqlite:///{path.absolute()}")
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction that may write: all of it is durable at the end, or none."""
+        step("control.begin")
+        with self.engine.connect().execution_options(auditlake_write=True) as connection, connection.begin():
+            yield connection
+            step("control.commit")
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """One consistent view of everything."""
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    def forget_deleted(self) -> bool:
+        """Make what was deleted leave the files too; returns whether the write-ahead log could be emptied."""
+        if not self._sqlite:
+            return True
+        step("control.checkpoint")
+        with self.engine.connect() as connection:
+            row = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+        return int(row[0]) == 0
+
+    def get_meta(self, connection: sa.Connection, key: str) -> str | None:
+        """The value of a key, or ``None``."""
+        value: str | None = connection.execute(sa.select(meta.c.value).where(meta.c.key == key)).scalar()
+        return value
+
+    def set_meta(self, connection: sa.Connection, key: str, value: str) -> None:
+        """Set the value of a key."""
+        connection.execute(meta.delete().where(meta.c.key == key))
+        connection.execute(meta.insert().values(key=key, value=value))
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self.engine.dispose()
+
+
+def prepare_sqlite(engine: sa.Engine) -> None:
+    """Durability and secure deletion on every connection of an engine, and honest transactions.
+
+    The driver's own transaction handling starts a transaction only at the first write, which makes a read and the write
+    that follows it two transactions; so it is switched off and BEGIN is said here
+    (https://docs.sqlalchemy.org/en/20/dialects/sqlite.html#sqlite-transactions).
+    """
+
+    @sa.event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        immediate = connection.get_execution_options().get("auditlake_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

@@ -1,0 +1,286 @@
+"""Hot storage: one encrypted DuckDB file for each segment, ``<root>/<stream>/<day>.duckdb``.
+
+Promises: one transaction writes a batch's rows of that day together with the batch's id, so a batch repeated after a
+crash is skipped. A file appears whole (made beside its place and renamed) or not at all. A file is attached only as long
+as one operation lasts, so other processes can read between two; one that meets a reader's lock waits, then says who has
+it. Encryption is DuckDB's own (AES-256-GCM), under a key of the segment's own.
+"""
+
+import datetime as dt
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from core.errors import AuditlakeError, LockedError
+from core.schema import COLUMNS, QUARANTINE_COLUMNS, Column
+from core.segment import Segment
+from core.steps import step
+from storage import extensions
+from storage.digest import Digest, digest_of
+
+__all__ = ["HotStore", "columns_of"]
+
+_LOCK_WAIT_SECONDS = 30.0
+_TYPES = {
+    pa.string(): "VARCHAR",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.float64(): "DOUBLE",
+    pa.date32(): "DATE",
+    pa.binary(): "BLOB",
+    pa.timestamp("us", tz="UTC"): "TIMESTAMP WITH TIME ZONE",
+}
+_FILE = re.compile(r"(\d{4}-\d{2}-\d{2})\.duckdb")
+
+
+def columns_of(segment: Segment) -> tuple[Column, ...]:
+    """The columns of a segment's rows: requests, or rejected lines."""
+    return QUARANTINE_COLUMNS if segment.is_quarantine else COLUMNS
+
+
+class HotStore:
+    """The hot files below one folder.
+
+    :param root: the folder, made when absent.
+    :param scratch: where DuckDB may spill, encrypted.
+    :param memory_limit: DuckDB's limit, such as ``512MB``.
+    :param threads: threads DuckDB may use; 0 for one a core.
+    """
+
+    def __init__(self, root: Path, scratch: Path, memory_limit: str = "512MB", threads: int = 0) -> None:
+        self._root = root
+        self._scratch = scratch
+        self._config: dict[str, str | bool | int | float | list[str]] = {
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "memory_limit": memory_limit,
+            "temp_directory": str(scratch),
+            "temp_file_encryption": "true",
+            "preserve_insertion_order": "false",
+        }
+        if threads:
+            self._config["threads"] = threads
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    def path(self, segment: Segment) -> Path:
+        """Where the segment's file is or would be."""
+        return self._root / segment.stream / f"{segment.day.isoformat()}.duckdb"
+
+    def exists(self, segment: Segment) -> bool:
+        """Whether the segment has a hot file."""
+        return self.path(segment).exists()
+
+    def bytes(self, segment: Segment) -> int:
+        """Size of the segment's file and its write-ahead log, 0 when absent."""
+        return sum(path.stat().st_size for path in self._files_of(segment) if path.exists())
+
+    def segments(self) -> Iterator[tuple[Segment, Path]]:
+        """Every segment with a file, and every file below the root; a file that is no segment's has the day 0001-01-01."""
+        for path in sorted(self._root.rglob("*")):
+            if path.is_file():
+                match = _FILE.match(path.name)
+                day = dt.date.fromisoformat(match[1]) if match else dt.date.min
+                yield Segment(path.parent.name, day), path
+
+    def append(self, segment: Segment, key: str, rows: pa.Table, batch: str) -> bool:
+        """Write a batch's rows durably; returns False, and writes nothing, when the batch is there already.
+
+        :param rows: at least the required columns, in any order; absent ones become null.
+        """
+        if not self.exists(segment):
+            self._create(segment, key)
+        with self._attached(segment, key) as connection:
+            if connection.execute("SELECT 1 FROM day.batches WHERE batch = ?", [batch]).fetchone():
+                return False
+            connection.register("incoming", rows)
+            step("hot.insert")
+            connection.execute("BEGIN")
+            try:
+                connection.execute("INSERT INTO day.rows BY NAME SELECT * FROM incoming")
+                connection.execute("INSERT INTO day.batches VALUES (?, ?)", [batch, rows.num_rows])
+                step("hot.commit")
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            finally:
+                connection.unregister("incoming")
+            step("hot.checkpoint")
+        return True
+
+    def remove_batch(self, segment: Segment, key: str, batch: str) -> None:
+        """Take back what :meth:`append` wrote of a batch that was never finished."""
+        if not self.exists(segment):
+            return
+        with self._attached(segment, key) as connection:
+            step("hot.undo")
+            connection.execute("BEGIN")
+            connection.execute("DELETE FROM day.rows WHERE ingest_batch = ?", [batch])
+            connection.execute("DELETE FROM day.batches WHERE batch = ?", [batch])
+            connection.execute("COMMIT")
+
+    def rewrite_without(self, segment: Segment, key: str, lines: Sequence[tuple[str, int]]) -> int:
+        """Leave out rows named by (``ingest_batch``, ``ingest_row``) by writing the file anew; returns how many went.
+
+        DuckDB's DELETE leaves a row's bytes in the file, so the file is copied without them and replaced.
+        """
+        draft = self._draft(segment)
+        with self._attached(segment, key, read_only=True) as connection:
+            gone = {"ingest_batch": [name for name, _ in lines], "ingest_row": pa.array([row for _, row in lines], pa.int64())}
+            connection.register("gone", pa.table(gone))
+            self._attach(connection, draft, key, "draft")
+            try:
+                step("hot.rewrite")
+                connection.execute("CREATE TABLE draft.batches AS SELECT * FROM day.batches")
+                connection.execute("CREATE TABLE draft.rows AS SELECT * FROM day.rows ANTI JOIN gone USING (ingest_batch, ingest_row)")
+                count = "SELECT (SELECT count(*) FROM day.rows) - (SELECT count(*) FROM draft.rows)"
+                removed = int(connection.execute(count).fetchall()[0][0])
+            finally:
+                connection.unregister("gone")
+                connection.execute("DETACH draft")
+        step("hot.replace")
+        draft.rename(self.path(segment))
+        _sync_folder(draft.parent)
+        return removed
+
+    def digest(self, segment: Segment, key: str) -> Digest:
+        """Row count and content digest of the file."""
+        with self._attached(segment, key, read_only=True) as connection:
+            return digest_of(connection, "day.rows", columns_of(segment))
+
+    def count(self, segment: Segment, key: str) -> int:
+        """Rows in the file; 0 when there is none."""
+        if not self.exists(segment):
+            return 0
+        with self._attached(segment, key, read_only=True) as connection:
+            return int(connection.execute("SELECT count(*) FROM day.rows").fetchall()[0][0])
+
+    def oldest(self, segment: Segment, key: str) -> dt.datetime | None:
+        """Earliest ``event_time`` in the file."""
+        with self._attached(segment, key, read_only=True) as connection:
+            value = connection.execute("SELECT min(event_time) AS t FROM day.rows").to_arrow_table()["t"][0].as_py()
+            return value if isinstance(value, dt.datetime) else None
+
+    @contextmanager
+    def read(self, segment: Segment, key: str, order: str = "", batch_rows: int = 122_880) -> Iterator[pa.RecordBatchReader]:
+        """All rows, streamed, in the schema's columns and types.
+
+        :param order: trusted SQL after ORDER BY; empty for any order.
+        """
+        columns = ", ".join(f'"{column.name}"' for column in columns_of(segment))
+        with self._attached(segment, key, read_only=True) as connection:
+            sql = f"SELECT {columns} FROM day.rows" + (f" ORDER BY {order}" if order else "")
+            yield connection.execute(sql).to_arrow_reader(batch_rows)
+
+    def drop(self, segment: Segment) -> None:
+        """Remove the segment's file; nothing happens when there is none."""
+        for path in self._files_of(segment):
+            if path.exists():
+                step("hot.unlink")
+                path.unlink()
+        folder = self.path(segment).parent
+        if folder.exists():
+            _sync_folder(folder)
+            if not any(folder.iterdir()):
+                folder.rmdir()
+
+    def remove_drafts(self) -> None:
+        """Remove half-made files and spilled pages that a crash left."""
+        for path in [*self._root.rglob("*.new"), *self._root.rglob("*.new.wal"), *self._scratch.glob("duckdb_temp*")]:
+            step("hot.unlink_draft")
+            path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of DuckDB."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _files_of(self, segment: Segment) -> tuple[Path, Path, Path]:
+        path = self.path(segment)
+        return path, path.with_name(path.name + ".wal"), self._draft_name(segment)
+
+    def _draft_name(self, segment: Segment) -> Path:
+        path = self.path(segment)
+        return path.with_name(path.name + ".new")
+
+    def _draft(self, segment: Segment) -> Path:
+        draft = self._draft_name(segment)
+        draft.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for leftover in (draft, draft.with_name(draft.name + ".wal")):
+            leftover.unlink(missing_ok=True)
+        return draft
+
+    def _create(self, segment: Segment, key: str) -> None:
+        draft = self._draft(segment)
+        connection = self._open()
+        step("hot.create")
+        self._attach(connection, draft, key, "draft")
+        try:
+            columns = (f'"{c.name}" {_TYPES[c.type]}{" NOT NULL" * c.required}' for c in columns_of(segment))
+            connection.execute(f"CREATE TABLE draft.rows ({', '.join(columns)})")
+            connection.execute("CREATE TABLE draft.batches (batch VARCHAR NOT NULL, rows BIGINT NOT NULL)")
+        finally:
+            connection.execute("DETACH draft")
+        draft.chmod(0o600)
+        step("hot.rename")
+        draft.rename(self.path(segment))
+        _sync_folder(draft.parent)
+
+    @contextmanager
+    def _attached(self, segment: Segment, key: str, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        connection = self._open()
+        self._attach(connection, self.path(segment), key, "day", read_only)
+        try:
+            yield connection
+        finally:
+            connection.execute("DETACH day")
+
+    def _attach(self, connection: duckdb.DuckDBPyConnection, path: Path, key: str, alias: str, read_only: bool = False) -> None:
+        mode = "READ_ONLY" if read_only else "STORAGE_VERSION 'latest'"
+        quoted = str(path).replace("'", "''")
+        deadline = time.monotonic() + _LOCK_WAIT_SECONDS
+        while True:
+            try:
+                connection.execute(f"ATTACH '{quoted}' AS {alias} ({mode}, ENCRYPTION_KEY '{key}')")
+                return
+            except duckdb.IOException as error:
+                if "lock" not in str(error):
+                    raise AuditlakeError(f"hot file {path} cannot be opened: {_first_line(error)}", "run: auditlake verify") from None
+                if time.monotonic() > deadline:
+                    raise LockedError(f"hot file {path} is in use{_holder(error)}", "try again when that has ended") from None
+                time.sleep(0.05)
+            except duckdb.Error as error:
+                raise AuditlakeError(f"hot file {path} cannot be opened: {_first_line(error)}", "run: auditlake verify") from None
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        if self._connection is None:
+            self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._connection = duckdb.connect(config=self._config)
+            extensions.load(self._connection, "httpfs")
+            self._connection.execute("SET TimeZone = 'UTC'")
+        return self._connection
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].replace("ENCRYPTION_KEY", "key")
+
+
+def _holder(error: Exception) -> str:
+    match = re.search(r"PID (\d+)", str(error))
+    return f" by process {match[1]}" if match else ""
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

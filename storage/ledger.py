@@ -1,0 +1,133 @@
+"""The ledger: append-only events, each bound to the one before by SHA-256 over canonical JSON (RFC 8785).
+
+``hash = sha256(JCS({"seq", "at", "kind", "body", "prev"}))`` with ``prev`` the hash before it, 64 zeros for the first.
+An event and the segment states that follow from it are written in the caller's transaction: they are there together or
+not at all.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import rfc8785
+import sqlalchemy as sa
+
+from core.clock import Clock, to_iso
+from core.events import GENESIS, Event, apply, touched
+from core.segment import Segment, SegmentState
+from storage import control as db
+
+__all__ = ["ChainReport", "Ledger"]
+
+
+@dataclass(frozen=True)
+class ChainReport:
+    """Outcome of walking the chain: its length, the fault (empty when there is none), the states it folds to."""
+
+    events: int
+    fault: str
+    states: dict[Segment, SegmentState]
+
+
+class Ledger:
+    """Reads and appends the events of a control database.
+
+    :param clock: dates every event.
+    """
+
+    def __init__(self, control: db.Control, clock: Clock) -> None:
+        self._control = control
+        self._clock = clock
+
+    def append(self, connection: sa.Connection, kind: str, **body: Any) -> Event:
+        """Add an event within the caller's write transaction, and bring the segment states up to it."""
+        last = connection.execute(sa.select(db.ledger.c.seq, db.ledger.c.hash).order_by(db.ledger.c.seq.desc()).limit(1)).first()
+        seq, prev = (last.seq + 1, last.hash) if last else (1, GENESIS)
+        event = Event(seq, to_iso(self._clock.now()), kind, body)
+        row = {"seq": seq, "at": event.at, "kind": kind, "body": rfc8785.dumps(body).decode(), "prev": prev}
+        connection.execute(db.ledger.insert().values(**row, hash=_digest(event, prev)))
+        _project(connection, event)
+        return event
+
+    def events(self, *kinds: str) -> Iterator[Event]:
+        """Every event, oldest first; only of these kinds, when any are named."""
+        query = sa.select(db.ledger).order_by(db.ledger.c.seq)
+        if kinds:
+            query = query.where(db.ledger.c.kind.in_(kinds))
+        with self._control.read() as connection:
+            for row in connection.execute(query.execution_options(yield_per=1000)):
+                yield Event(row.seq, row.at, row.kind, json.loads(row.body))
+
+    def states(self) -> dict[Segment, SegmentState]:
+        """The state of every segment there ever was."""
+        with self._control.read() as connection:
+            return {state.segment: state for state in map(_state, connection.execute(sa.select(db.segments)))}
+
+    def state(self, connection: sa.Connection, segment: Segment) -> SegmentState:
+        """The state of one segment, within the caller's transaction."""
+        row = connection.execute(sa.select(db.segments).where(*_is(segment))).first()
+        return _state(row) if row else SegmentState(segment)
+
+    def check(self) -> ChainReport:
+        """Walk the chain from the beginning: recompute every hash and fold every event."""
+        prev, count, fault = GENESIS, 0, ""
+        states: dict[Segment, SegmentState] = {}
+        with self._control.read() as connection:
+            for row in connection.execute(sa.select(db.ledger).order_by(db.ledger.c.seq).execution_options(yield_per=1000)):
+                count += 1
+                fault = fault or _fault(row, count, prev)
+                prev = row.hash
+                if not fault:
+                    apply(states, Event(row.seq, row.at, row.kind, json.loads(row.body)))
+        return ChainReport(count, fault, states)
+
+
+def _fault(row: Any, number: int, prev: str) -> str:
+    if row.seq != number:
+        return f"event {number} is missing"
+    if row.prev != prev:
+        return f"event {number} does not follow event {number - 1}"
+    try:
+        event = Event(row.seq, row.at, row.kind, json.loads(row.body))
+    except ValueError:
+        return f"event {number} is not JSON"
+    if rfc8785.dumps(dict(event.body)).decode() != row.body or _digest(event, prev) != row.hash:
+        return f"event {number} was changed"
+    return ""
+
+
+def _digest(event: Event, prev: str) -> str:
+    entry = {"seq": event.seq, "at": event.at, "kind": event.kind, "body": dict(event.body), "prev": prev}
+    return hashlib.sha256(rfc8785.dumps(entry)).hexdigest()
+
+
+def _project(connection: sa.Connection, event: Event) -> None:
+    states: dict[Segment, SegmentState] = {}
+    for segment, _ in touched(event):
+        row = connection.execute(sa.select(db.segments).where(*_is(segment))).first()
+        states[segment] = _state(row) if row else SegmentState(segment)
+    apply(states, event)
+    for segment, state in states.items():
+        connection.execute(db.segments.delete().where(*_is(segment)))
+        connection.execute(
+            db.segments.insert().values(
+                stream=segment.stream,
+                day=segment.day,
+                stored=state.stored,
+                erased=state.erased,
+                purged=state.purged,
+                hot=state.hot,
+                archived=state.archived,
+                open_action=state.open_action,
+            )
+        )
+
+
+def _is(segment: Segment) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    return db.segments.c.stream == segment.stream, db.segments.c.day == segment.day
+
+
+def _state(row: Any) -> SegmentState:
+    return SegmentState(Segment(row.stream, row.day), row.stored, row.erased, row.purged, row.hot, row.archived, row.open_action)
