@@ -1,0 +1,1 @@
+"""The application: commands, settings, and the one long process."""

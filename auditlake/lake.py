@@ -1,0 +1,176 @@
+"""Opening a data directory: its clock, stores and policy, put together from the settings.
+
+    <data-dir>/control.sqlite   control database: ledger, keys, catalog (unless [control] url)
+    <data-dir>/keys/            master key, 0600 (unless [keys] or AUDITLAKE_MASTER_KEY)
+    <data-dir>/hot/             encrypted day files
+    <data-dir>/archive/         Iceberg tables (unless [archive] url)
+    <data-dir>/tmp/             DuckDB's spill, encrypted; empty between runs
+    <data-dir>/lock             who is changing it
+"""
+
+import datetime as dt
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from auditlake.settings import MASTER_KEY_VARIABLE, Settings
+from core.clock import Clock, FixedClock, WallClock, parse_instant, to_iso
+from core.errors import AuditlakeError, UsageError
+from core.events import Kind
+from core.policy import Period
+from jobs.context import Context, Progress
+from storage.archive import Archive
+from storage.control import Control
+from storage.hot import HotStore
+from storage.keys import KeyRing, load_master_key
+from storage.ledger import Ledger
+from storage.lock import hold
+from storage.objects import LocalObjects, ObjectStore, S3Access, S3Objects, path_to_url, resolve_s3, split_s3, url_to_path
+
+__all__ = ["Lake", "advance_clock", "create", "exclusive", "open_lake"]
+
+_CLOCK = "clock"
+_NOW = "clock_now"
+
+
+@dataclass(frozen=True)
+class Lake:
+    """An open data directory, its settings, and how to reach its bucket when it has one."""
+
+    context: Context
+    settings: Settings
+    s3: S3Access | None
+
+
+def create(data_dir: Path, settings: Settings, simulated: dt.datetime | None) -> str:
+    """Make a data directory; says which clock it has. Nothing changes when it is one already, of the same kind.
+
+    :raises UsageError: it exists with another kind of clock, or the folder cannot be made.
+    """
+    kind = "simulated" if simulated else "real"
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise UsageError(f"data directory {data_dir} cannot be made: {error.strerror}", "choose another with --data-dir") from None
+    with exclusive(data_dir):
+        control = _control(data_dir, settings)
+        load_master_key(os.environ.get(MASTER_KEY_VARIABLE), _key_file(data_dir, settings))
+        with control.write() as connection:
+            existing = control.get_meta(connection, _CLOCK)
+            if existing is None:
+                _begin(control, connection, kind, simulated)
+        control.close()
+    if existing not in (None, kind):
+        raise UsageError(f"data directory {data_dir} exists with a {existing} clock", "choose another with --data-dir")
+    return kind
+
+
+def _begin(control: Control, connection: sa.Connection, kind: str, simulated: dt.datetime | None) -> None:
+    control.set_meta(connection, _CLOCK, kind)
+    if simulated:
+        control.set_meta(connection, _NOW, to_iso(simulated))
+    clock: Clock = FixedClock(simulated) if simulated else WallClock()
+    Ledger(control, clock).append(connection, Kind.DIRECTORY_CREATED, simulated=simulated is not None)
+
+
+@contextmanager
+def open_lake(data_dir: Path, settings: Settings, progress: Progress | None = None) -> Iterator[Lake]:
+    """The data directory, opened; closed when the block ends.
+
+    :raises UsageError: there is none.
+    """
+    if not _exists(data_dir, settings):
+        raise _absent(data_dir)
+    control = _control(data_dir, settings)
+    with control.read() as connection:
+        kind, now = control.get_meta(connection, _CLOCK), control.get_meta(connection, _NOW)
+    if kind is None:
+        raise UsageError(f"data directory {data_dir} is not finished", f"run: auditlake --data-dir {data_dir} init")
+    clock: Clock = FixedClock(parse_instant(now)) if kind == "simulated" and now else WallClock()
+    location, access, objects = _archive_place(data_dir, settings)
+    resources = settings.resources
+    context = Context(
+        data_dir=data_dir,
+        clock=clock,
+        control=control,
+        ledger=Ledger(control, clock),
+        keys=KeyRing(load_master_key(os.environ.get(MASTER_KEY_VARIABLE), _key_file(data_dir, settings))),
+        hot=HotStore(data_dir / "hot", data_dir / "tmp", resources.memory, resources.threads),
+        archive=Archive(control.url, location, access, objects),
+        policies=settings.policies(),
+        max_clock_jump=Period.parse(settings.clock.max_jump),
+        simulated=kind == "simulated",
+        **({"progress": progress} if progress else {}),
+    )
+    try:
+        yield Lake(context, settings, access)
+    finally:
+        context.close()
+
+
+@contextmanager
+def exclusive(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory's lock as long as the block lasts.
+
+    :raises LockedError: another process holds it.
+    """
+    if not data_dir.is_dir():
+        raise _absent(data_dir)
+    try:
+        with hold(data_dir / "lock"):
+            yield
+    except PermissionError as error:
+        raise UsageError(f"data directory {data_dir} cannot be written: {error.strerror}", "run as its owner") from None
+
+
+def advance_clock(lake: Lake, by: Period) -> dt.datetime:
+    """Move a simulated clock forward; returns the new time.
+
+    :raises UsageError: the clock is the machine's.
+    """
+    ctx = lake.context
+    if not ctx.simulated:
+        raise UsageError(f"data directory {ctx.data_dir} has a real clock", "only a directory made with init --simulated-clock can be advanced")
+    before = ctx.clock.now()
+    after = by.after(before)
+    if after.year == dt.MAXYEAR:
+        raise AuditlakeError(f"the clock cannot go {by} past {to_iso(before)}", "advance it by less")
+    with ctx.control.write() as connection:
+        ctx.control.set_meta(connection, _NOW, to_iso(after))
+        Ledger(ctx.control, FixedClock(after)).append(connection, Kind.CLOCK_ADVANCED, before=to_iso(before), after=to_iso(after))
+    return after
+
+
+def _absent(data_dir: Path) -> UsageError:
+    return UsageError(f"there is no data directory at {data_dir}", f"make one with: auditlake --data-dir {data_dir} init")
+
+
+def _exists(data_dir: Path, settings: Settings) -> bool:
+    return bool(settings.control.url) and data_dir.is_dir() or (data_dir / "control.sqlite").exists()
+
+
+def _control(data_dir: Path, settings: Settings) -> Control:
+    path = data_dir / "control.sqlite"
+    if settings.control.url:
+        return Control(settings.control.url)
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+    return Control.in_file(path)
+
+
+def _key_file(data_dir: Path, settings: Settings) -> Path:
+    return Path(settings.keys.master_key_file) if settings.keys.master_key_file else data_dir / "keys" / "master.key"
+
+
+def _archive_place(data_dir: Path, settings: Settings) -> tuple[str, S3Access | None, ObjectStore]:
+    archive = settings.archive
+    if archive.url.startswith("s3://"):
+        access = resolve_s3(archive.endpoint, archive.region, archive.path_style)
+        bucket, prefix = split_s3(archive.url)
+        return f"s3://{bucket}/{prefix}".rstrip("/"), access, S3Objects(bucket, access)
+    folder = url_to_path(archive.url) if archive.url else (data_dir / "archive").absolute()
+    return path_to_url(folder), None, LocalObjects(folder)

@@ -1,0 +1,1 @@
+"""Auditors: does what is there agree with what the ledger says?"""

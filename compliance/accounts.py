@@ -1,0 +1,140 @@
+"""Does what is there agree with what the ledger says? Row by row of the account, and anything that should be gone.
+
+For every day: ``stored - erased - purged == hot + archived``, counted in the files themselves. Residue is whatever lies in
+the data directory or below the archive's location and belongs to no live segment.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from core.segment import Segment, SegmentState
+from storage import pointers
+from storage.archive import Archive
+from storage.control import Control
+from storage.hot import HotStore
+from storage.keys import KeyRing
+from storage.ledger import ChainReport, Ledger
+
+__all__ = ["Account", "Report", "Stores", "verify"]
+
+
+@dataclass(frozen=True)
+class Stores:
+    """What is verified."""
+
+    control: Control
+    ledger: Ledger
+    keys: KeyRing
+    hot: HotStore
+    archive: Archive
+
+
+@dataclass(frozen=True)
+class Account:
+    """One day: what the ledger says was stored, erased and purged, and what was counted hot and archived."""
+
+    segment: Segment
+    stored: int
+    erased: int
+    purged: int
+    hot: int
+    archived: int
+    fault: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong with it."""
+        return not self.fault
+
+
+@dataclass(frozen=True)
+class Report:
+    """The whole verification."""
+
+    chain: ChainReport
+    accounts: tuple[Account, ...]
+    residue: tuple[str, ...]
+    faults: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything agrees and nothing is left that should be gone."""
+        return not (self.chain.fault or self.residue or self.faults) and all(account.ok for account in self.accounts)
+
+
+def verify(stores: Stores, full: bool = False) -> Report:
+    """Check the chain, the account of every day there ever was, and that nothing is left over.
+
+    :param full: also read every archived row again and compare its day's digest with the one in the ledger.
+    """
+    chain = stores.ledger.check()
+    states = stores.ledger.states()
+    archived = _archived(stores)
+    known = {*states, *archived, *_hot_segments(stores)}
+    expected = _digests(stores) if full else {}
+    accounts = tuple(_account(stores, segment, states.get(segment), archived, expected.get(segment)) for segment in sorted(known))
+    faults = [] if chain.fault or chain.states == states else ["the segment states are not what the ledger's events add up to"]
+    return Report(chain, accounts, tuple(_residue(stores, states)), tuple(faults))
+
+
+def _archived(stores: Stores) -> dict[Segment, list[str]]:
+    with stores.control.read() as connection:
+        seen = pointers.every(connection)
+    found: dict[Segment, list[str]] = {}
+    for stream, metadata in seen.items():
+        for file in stores.archive.files(stream, metadata):
+            found.setdefault(file.segment, []).append(file.path)
+    return found
+
+
+def _hot_segments(stores: Stores) -> set[Segment]:
+    return {segment for segment, _ in stores.hot.segments() if segment.day.year > 1}
+
+
+def _account(
+    stores: Stores, segment: Segment, state: SegmentState | None, archived: dict[Segment, list[str]], expected: str | None
+) -> Account:
+    state = state or SegmentState(segment)
+    faults = []
+    with stores.control.read() as connection:
+        key = stores.keys.get(connection, segment)
+    hot = stores.hot.count(segment, key) if key else 0
+    digest = stores.archive.digest(archived[segment]) if expected is not None and segment in archived else None
+    cold = digest.rows if digest else stores.archive.count(archived.get(segment, []))
+    if (hot, cold) != (state.hot, state.archived):
+        faults.append(f"counted {hot} hot and {cold} archived, the ledger says {state.hot} and {state.archived}")
+    if state.stored - state.erased - state.purged != hot + cold:
+        faults.append("stored - erased - purged is not hot + archived")
+    if digest and digest.sum != expected:
+        faults.append(f"the archive's digest is {digest.sum}, the ledger says {expected}")
+    return Account(segment, state.stored, state.erased, state.purged, hot, cold, "; ".join(faults))
+
+
+def _digests(stores: Stores) -> dict[Segment, str]:
+    """The digest that each archived day should have: those of its rolls since it was last empty, added up."""
+    sums: dict[Segment, str] = {}
+    for event in stores.ledger.events("ArchiveVerified", "SegmentPurged"):
+        if event.kind == "SegmentPurged":
+            sums.pop(event.segment, None)
+        else:
+            total = int(sums.get(event.segment, "0"), 16) + int(event.body["digest"], 16)
+            sums[event.segment] = f"{total % 2**64:016x}"
+    return sums
+
+
+def _residue(stores: Stores, states: dict[Segment, SegmentState]) -> Iterator[str]:
+    with stores.control.read() as connection:
+        keyed = stores.keys.segments(connection)
+        seen = pointers.every(connection)
+    for segment, path in stores.hot.segments():
+        if segment not in keyed or not path.name.endswith((".duckdb", ".duckdb.wal")):
+            yield f"{path} (no live segment's file)"
+    for segment in sorted(keyed):
+        if segment not in states or not states[segment].hot:
+            yield f"key of {segment} (no rows are hot)"
+    for segment, state in sorted(states.items()):
+        if state.open_action == "purge":
+            yield f"{segment} (its purge is not finished)"
+    for stream in sorted({*stores.archive.streams(), *(segment.stream for segment in states if not segment.is_quarantine)}):
+        for entry in stores.archive.unreachable(stream, seen.get(stream)):
+            yield f"{entry.key} ({entry.kind} {entry.version}".rstrip() + ", needed by no live segment)"

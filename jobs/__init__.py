@@ -1,0 +1,1 @@
+"""What the schedule runs, by the night or by hand."""

@@ -1,0 +1,177 @@
+"""One batch into storage: announced before its first row, recorded with its ledger events after its last.
+
+A crash in between leaves an announced batch, which the next start takes back (``jobs.recovery``), so that its lines are
+read again: no row is lost, none stored twice.
+"""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlalchemy as sa
+
+from core.clock import utc_day
+from core.events import Kind
+from core.policy import purge_due
+from core.schema import QUARANTINE_COLUMNS
+from core.segment import QUARANTINE_SUFFIX, Segment
+from ingest.batches import Chunk
+from ingest.formats import Format, parse
+from jobs.context import Context
+from storage import intake
+from storage.intake import OpenBatch
+from transforms.pipeline import Pipeline
+
+__all__ = ["FUTURE", "Batch", "Road", "prepare", "store"]
+
+FUTURE = "more than a day in the future"
+_A_DAY = dt.timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What becomes of the lines of a chunk.
+
+    :param lines: lines read; ``lines == stored + quarantined + refused``.
+    :param rows: the rows of each day, complete but for nothing.
+    :param rejected: the lines for quarantine.
+    :param refused: lines whose day is beyond the stream's limit.
+    """
+
+    id: str
+    stream: str
+    lines: int
+    rows: Mapping[dt.date, pa.Table]
+    rejected: pa.Table
+    refused: int
+
+    @property
+    def days(self) -> dict[dt.date, int]:
+        """Rows of each day."""
+        return {day: table.num_rows for day, table in self.rows.items()}
+
+    @property
+    def stored(self) -> int:
+        """Rows of all days."""
+        return sum(self.days.values())
+
+
+@dataclass(frozen=True)
+class Road:
+    """What a line goes through: its stream, format and transforms."""
+
+    stream: str
+    form: Format
+    pipeline: Pipeline
+    source_name: str
+
+
+def prepare(ctx: Context, road: Road, chunk: Chunk, batch: str) -> Batch:
+    """Parse, enrich and sort the lines of a chunk by what becomes of them. Pure but for reading the clock."""
+    parsed = parse(road.form, chunk.good)
+    days = pc.cast(parsed.rows["event_time"], pa.date32())
+    refused = _among(days, _days_beyond_limit(ctx, road.stream, days))
+    latest = pa.scalar(ctx.clock.now() + _A_DAY, parsed.rows["event_time"].type)
+    future = pc.and_not(pc.greater(parsed.rows["event_time"], latest), refused)
+    kept = pc.invert(pc.or_(refused, future))
+    numbers = chunk.numbers[parsed.numbers]
+    rows = _complete(road.pipeline.apply(parsed.rows.filter(kept)), days.filter(kept), numbers[_mask(kept)], batch)
+    early = parsed.numbers[_mask(future)]
+    aside = [chunk.set_aside, chunk.rejected(parsed.rejected, parsed.reasons), chunk.rejected(early, [FUTURE] * len(early))]
+    rejected = _quarantine_rows(ctx, road, batch, pa.Table.from_batches(aside))
+    return Batch(batch, road.stream, chunk.lines, _by_day(rows), rejected, pc.sum(refused).as_py() or 0)
+
+
+def store(
+    ctx: Context,
+    batch: Batch,
+    facts: Mapping[str, Any],
+    also: Callable[[sa.Connection], None],
+    replaces: tuple[Segment, tuple[tuple[str, int], ...]] | None = None,
+) -> OpenBatch:
+    """Write a batch durably.
+
+    :param facts: what else its ledger event says: ids, counts and versions.
+    :param also: what must be recorded in the same transaction as the batch.
+    :param replaces: rejected lines that it makes good; then the batch is left recorded and not settled.
+    """
+    quarantine = Segment(batch.stream + QUARANTINE_SUFFIX, utc_day(ctx.clock.now()))
+    tables = {Segment(batch.stream, day): table for day, table in batch.rows.items()}
+    if batch.rejected.num_rows:
+        tables[quarantine] = batch.rejected
+    opened = OpenBatch(batch.id, batch.stream, tuple(tables), replaces, recorded=True)
+    with ctx.control.write() as connection:
+        keys = {segment: ctx.keys.create(connection, segment) for segment in tables}
+        intake.announce(connection, opened)
+    for segment, table in tables.items():
+        ctx.hot.append(segment, keys[segment], table, batch.id)
+    with ctx.control.write() as connection:
+        also(connection)
+        _record(ctx, connection, batch, facts, quarantine)
+        if replaces:
+            intake.mark_recorded(connection, batch.id)
+        else:
+            intake.settle(connection, batch.id)
+    return opened
+
+
+def _record(ctx: Context, connection: sa.Connection, batch: Batch, facts: Mapping[str, Any], quarantine: Segment) -> None:
+    ctx.ledger.append(
+        connection,
+        Kind.BATCH_INGESTED,
+        stream=batch.stream,
+        batch=batch.id,
+        read=batch.lines,
+        stored=batch.stored,
+        quarantined=batch.rejected.num_rows,
+        refused=batch.refused,
+        days={day.isoformat(): rows for day, rows in sorted(batch.days.items())},
+        **facts,
+    )
+    if batch.rejected.num_rows:
+        reasons = Counter(batch.rejected["reason"].to_pylist())
+        named = {"stream": batch.stream, "day": quarantine.day.isoformat(), "batch": batch.id}
+        ctx.ledger.append(connection, Kind.LINES_QUARANTINED, **named, rows=batch.rejected.num_rows, reasons=dict(reasons))
+
+
+def _days_beyond_limit(ctx: Context, stream: str, days: pa.Array) -> list[dt.date]:
+    now, policy = ctx.clock.now(), ctx.policies[stream]
+    return [day for day in pc.unique(days).to_pylist() if purge_due(Segment(stream, day), policy) <= now]
+
+
+def _among(days: pa.Array, wanted: list[dt.date]) -> pa.Array:
+    return pc.is_in(days, pa.array(wanted, pa.date32()))
+
+
+def _mask(flags: pa.Array) -> np.ndarray:
+    return np.asarray(flags.to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _complete(rows: pa.RecordBatch, days: pa.Array, numbers: np.ndarray, batch: str) -> pa.Table:
+    named = {
+        "event_day": days,
+        "ingest_batch": pa.repeat(pa.scalar(batch), len(days)),
+        "ingest_row": pa.array(numbers, pa.int64()),
+    }
+    kept = [name for name in rows.schema.names if name not in named]
+    return pa.table({**{name: rows[name] for name in kept}, **named})
+
+
+def _by_day(rows: pa.Table) -> dict[dt.date, pa.Table]:
+    days = rows["event_day"].combine_chunks()
+    distinct = sorted(pc.unique(days).to_pylist())
+    if len(distinct) <= 1:
+        return {day: rows for day in distinct}
+    return {day: rows.filter(pc.equal(days, pa.scalar(day, pa.date32()))) for day in distinct}
+
+
+def _quarantine_rows(ctx: Context, road: Road, batch: str, lines: pa.Table) -> pa.Table:
+    fixed = {"ingest_batch": batch, "source_name": road.source_name, "format": road.form.name, "arrived": ctx.clock.now()}
+    types = {column.name: column.type for column in QUARANTINE_COLUMNS}
+    columns = {name: pa.repeat(pa.scalar(value, types[name]), lines.num_rows) for name, value in fixed.items()}
+    return pa.table({**{name: lines[name] for name in lines.schema.names}, **columns})

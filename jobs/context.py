@@ -1,0 +1,77 @@
+"""What every job is handed: the stores, the policy and the clock of one data directory. Frozen; a job changes the stores only."""
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.clock import Clock
+from core.errors import AuditlakeError
+from core.policy import Decision, Hold, Period, StreamPolicy, plan
+from core.segment import Segment
+from storage.archive import Archive
+from storage.control import Control
+from storage.hot import HotStore
+from storage.keys import KeyRing
+from storage.ledger import Ledger
+
+__all__ = ["Context", "Outcome", "Progress"]
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and the whole (0 when unknown)."""
+
+
+def _silent(_what: str, _done: int, _whole: int) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Context:
+    """One open data directory."""
+
+    data_dir: Path
+    clock: Clock
+    control: Control
+    ledger: Ledger
+    keys: KeyRing
+    hot: HotStore
+    archive: Archive
+    policies: Mapping[str, StreamPolicy]
+    max_clock_jump: Period
+    simulated: bool = False
+    holds: tuple[Hold, ...] = ()
+    progress: Progress = field(default=_silent)
+
+    def decisions(self, action: str | None = None, at: dt.datetime | None = None) -> tuple[Decision, ...]:
+        """What is due now (or ``at``), of one action or all."""
+        every = plan(self.ledger.states().values(), self.policies, self.holds, at or self.clock.now())
+        return tuple(decision for decision in every if action in (None, decision.action))
+
+    def key(self, segment: Segment) -> str:
+        """The key of a segment's hot file.
+
+        :raises AuditlakeError: it has none.
+        """
+        with self.control.read() as connection:
+            key = self.keys.get(connection, segment)
+        if key is None:
+            raise AuditlakeError(f"segment {segment} has no key", "run: auditlake verify")
+        return key
+
+    def close(self) -> None:
+        """Let go of every store."""
+        self.hot.close()
+        self.archive.close()
+        self.control.close()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job did: ``done``, ``nothing due``, ``planned`` (a dry run) or ``failed``, with its decisions, figures and problems."""
+
+    job: str
+    outcome: str
+    decisions: tuple[Decision, ...] = ()
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()

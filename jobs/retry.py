@@ -1,0 +1,94 @@
+"""Retry: read rejected lines again, after a format or a setting was mended. What can be read becomes rows.
+
+The rows are recorded first, with a ledger event that takes the lines out of the account of the quarantine; the quarantine
+file is then written anew without them. A crash in between is finished by the next start (``jobs.recovery``).
+"""
+
+import hashlib
+import io
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlalchemy as sa
+
+from core.events import Kind
+from core.segment import QUARANTINE_SUFFIX, Segment
+from ingest.batches import Limits, chunks
+from ingest.formats import get
+from ingest.sources import Reader
+from jobs.batch import Batch, Road, prepare, store
+from jobs.context import Context
+from jobs.ingest import IngestOptions, Tally
+from jobs.recovery import finish_retry, recover
+from transforms.pipeline import build
+
+__all__ = ["retry"]
+
+_AT_ONCE = 1000
+_LIMITS = Limits(batch_bytes=1 << 30, batch_lines=1 << 20, line_bytes=1 << 20)
+"""Wide enough for any group to be one chunk: no kept line is longer than ``ingest.batches.RAW_BYTES``."""
+
+
+def retry(ctx: Context, options: IngestOptions) -> Tally:
+    """Read every rejected line of which all bytes were kept again, as its own format or as ``options.format``.
+
+    :raises UsageError: the format is unknown.
+    """
+    began = time.perf_counter()
+    recover(ctx)
+    tally = Tally()
+    pipeline = build(options.transforms)
+    states = ctx.ledger.states().values()
+    for segment in sorted(state.segment for state in states if state.segment.is_quarantine and state.hot):
+        for name, lines in _groups(ctx, segment):
+            form = get(options.format or name, options.json_fields)
+            road = Road(segment.stream.removesuffix(QUARANTINE_SUFFIX), form, pipeline, "quarantine")
+            _retry_group(ctx, segment, road, lines, tally)
+    tally.warnings += dict.fromkeys(pipeline.warnings)
+    tally.seconds = time.perf_counter() - began
+    return tally
+
+
+def _groups(ctx: Context, segment: Segment) -> list[tuple[str, pa.Table]]:
+    """Rejected lines of one format each, few enough to be held; read before any is written."""
+    with ctx.hot.read(segment, ctx.key(segment), "format, ingest_batch, ingest_row") as batches:
+        table = batches.read_all()
+    whole = table.filter(pc.equal(pc.binary_length(table["raw"]), table["raw_bytes"]))
+    return [group for name in pc.unique(whole["format"]).to_pylist() for group in _slices(name, whole)]
+
+
+def _slices(name: str, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    lines = table.filter(pc.equal(table["format"], name))
+    for start in range(0, lines.num_rows, _AT_ONCE):
+        yield name, lines.slice(start, _AT_ONCE)
+
+
+def _retry_group(ctx: Context, segment: Segment, road: Road, lines: pa.Table, tally: Tally) -> None:
+    """Lines of a group as a file of their own; the empty line before them keeps the first from being taken for gzip."""
+    ids = [*zip(lines["ingest_batch"].to_pylist(), lines["ingest_row"].to_pylist(), strict=True)]
+    text = b"\n" + b"\n".join(lines["raw"].to_pylist()) + b"\n"
+    (chunk,) = chunks(Reader("quarantine", io.BytesIO(text)), _LIMITS)
+    name = hashlib.sha256(repr((str(segment), ids)).encode()).hexdigest()[:16]
+    batch = prepare(ctx, road, chunk, name)
+    still = set(batch.rejected["ingest_row"].to_pylist())
+    good = tuple(line for number, line in enumerate(ids, start=1) if number not in still)
+    tally.read += len(ids)
+    tally.quarantined += len(ids) - len(good)
+    tally.stored += batch.stored
+    tally.refused += batch.refused
+    if good:
+        tally.batches += 1
+        mended = replace(batch, lines=len(good), rejected=batch.rejected.slice(0, 0))
+        _store(ctx, segment, mended, road.form.name, good)
+
+
+def _store(ctx: Context, segment: Segment, batch: Batch, form: str, good: tuple[tuple[str, int], ...]) -> None:
+    named = {"stream": batch.stream, "day": segment.day.isoformat(), "batch": batch.id}
+
+    def record(connection: sa.Connection) -> None:
+        ctx.ledger.append(connection, Kind.LINES_RETRIED, **named, rows=len(good))
+
+    finish_retry(ctx, store(ctx, batch, {"source": "quarantine", "format": form}, record, (segment, good)))
