@@ -1,0 +1,214 @@
+"""The documents say what the code does: commands, settings, columns, events, links."""
+
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from auditlake.cli import cli
+from auditlake.settings import Settings, load
+from core import errors
+from core.events import Kind
+from ingest import batches
+from ingest.formats import names
+from jobs.batch import FUTURE
+from jobs.runner import JOBS
+from tools.columns import document
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+ADRS = sorted((ROOT / "docs" / "adr").glob("*.md"))
+_FENCE = re.compile(r"(?ms)^```(\w*)\n(.*?)^```$")
+
+
+def _page(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _blocks(page: Path, *languages: str) -> list[str]:
+    return [body for language, body in _FENCE.findall(_page(page)) if language in languages]
+
+
+def _leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if isinstance(command, click.Group):
+        for name, sub in command.commands.items():
+            yield from _leaves(sub, (*path, name))
+    else:
+        yield path
+
+
+def _command_lines(page: Path) -> list[list[str]]:
+    """Arguments of every ``auditlake …`` in the page's shell blocks, up to a pipe or redirection."""
+    found = []
+    for line in "".join(_blocks(page, "sh", "cron")).splitlines():
+        words = shlex.split(line, comments=True)
+        if "auditlake" in words:
+            arguments = words[words.index("auditlake") + 1 :]
+            ends = [number for number, word in enumerate(arguments) if word in ("|", ">", ">>", ";", "&&")]
+            found.append(arguments[: ends[0]] if ends else arguments)
+    return found
+
+
+def _parse(command: click.Command, arguments: list[str], parent: click.Context | None = None) -> None:
+    """Parse a command line without running it.
+
+    :raises click.UsageError: it has no such command, option, choice or number of arguments.
+    """
+    with command.make_context(command.name, list(arguments), parent=parent) as context:
+        if isinstance(command, click.Group):
+            _, sub, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+            assert sub is not None
+            _parse(sub, rest, context)
+
+
+# ---------------------------------------------------------------------------------------------------------- commands
+
+
+@pytest.mark.parametrize("path", list(_leaves(cli)), ids=" ".join)
+def test_every_command_is_documented(path: tuple[str, ...]) -> None:
+    words = re.compile(rf"auditlake (--[\w-]+ \S+ )*{re.escape(' '.join(path))}\b")
+    assert any(words.search(_page(page)) for page in PAGES)
+
+
+SHOWN = [(page.name, line) for page in PAGES for line in _command_lines(page)]
+
+
+def test_there_are_command_lines_to_check() -> None:
+    assert len([line for page, line in SHOWN if page == "README.md"]) > 20
+
+
+@pytest.mark.parametrize(("page", "arguments"), SHOWN, ids=[f"{page}: {' '.join(line)[:60]}" for page, line in SHOWN])
+def test_a_command_line_shown_is_one_that_parses(page: str, arguments: list[str]) -> None:
+    del page
+    _parse(cli, arguments)
+
+
+@pytest.mark.parametrize("line", ["nonsense", "run nonsense", "ingest", "status --nonsense", "clock nonsense"])
+def test_a_command_line_that_does_not_exist_is_found(line: str) -> None:
+    with pytest.raises(click.UsageError):
+        _parse(cli, line.split())
+
+
+def test_commands_named_in_the_text_exist() -> None:
+    missing = []
+    for page in PAGES:
+        for text in re.findall(r"`auditlake ([^`]+)`", _FENCE.sub("", _page(page))):
+            command: click.Command = cli
+            options = {name for parameter in cli.params for name in parameter.opts}
+            for word in text.split():
+                if isinstance(command, click.Group) and word in command.commands:
+                    command = command.commands[word]
+                    options |= {name for parameter in command.params for name in parameter.opts}
+                elif word.startswith("-") and word not in options:
+                    missing.append((page.name, text, word))
+            if command is cli:
+                missing.append((page.name, text, "no command"))
+    assert missing == []
+
+
+def test_the_readme_gives_every_exit_code() -> None:
+    codes = {value for name, value in vars(errors).items() if name.startswith("EXIT_")}
+    assert codes <= {int(code) for code in re.findall(r"(?m)^\| (\d+) \|", _page(README))}
+
+
+# ---------------------------------------------------------------------------------------------------------- settings
+
+
+def test_config_toml_holds_every_setting_with_its_default() -> None:
+    assert tomllib.loads(_page(ROOT / "config.toml")) == Settings().model_dump()
+
+
+def test_config_toml_is_accepted() -> None:
+    assert load(ROOT / "config.toml", {}) == Settings()
+
+
+def test_every_setting_has_a_comment() -> None:
+    lines = _page(ROOT / "config.toml").splitlines()
+    keys = [number for number, line in enumerate(lines) if re.match(r"\w+ = ", line)]
+    bare = [lines[number] for number in keys if "#" not in lines[number] and not lines[number - 1].startswith("#")]
+    assert len(keys) > 20
+    assert bare == []
+
+
+@pytest.mark.parametrize("text", [block for page in PAGES for block in _blocks(page, "toml")])
+def test_settings_shown_are_settings(text: str) -> None:
+    Settings.model_validate(tomllib.loads(text))
+
+
+def test_variables_shown_are_settings() -> None:
+    shown = dict(re.findall(r'(?m)^export (AUDITLAKE_\w+)="?([^"\n]*)"?$', _page(README)))
+    assert shown
+    assert load(None, shown) != Settings()
+
+
+def test_policies_shown_are_json() -> None:
+    (policy,) = (json.loads(block) for block in _blocks(README, "json"))
+    actions = {action for statement in policy["Statement"] for action in statement["Action"]}
+    assert {"s3:ListBucketVersions", "s3:GetObject", "s3:PutObject", "s3:DeleteObjectVersion", "s3:AbortMultipartUpload"} <= actions
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_the_cron_lines_are_the_default_schedule(job: str) -> None:
+    (line,) = (line for line in "".join(_blocks(README, "cron")).splitlines() if line.endswith(f" run {job}"))
+    assert " ".join(line.split()[:5]) == getattr(Settings().jobs, job).schedule
+
+
+# ---------------------------------------------------------------------------------------------- columns, events, words
+
+
+def test_columns_md_is_current() -> None:
+    assert _page(ROOT / "docs" / "columns.md") == document(), "run: python -m tools.columns > docs/columns.md"
+
+
+def test_every_kind_of_event_is_in_the_table() -> None:
+    kinds = {value for name, value in vars(Kind).items() if not name.startswith("_")}
+    table = _page(ROOT / "docs" / "architecture.md").partition("## The ledger")[2].partition("\n## ")[0]
+    assert set(re.findall(r"(?m)^\| `(\w+)` \|", table)) == kinds
+
+
+@pytest.mark.parametrize("word", [batches.EMPTY, batches.NUL, batches.CONTINUES, FUTURE])
+def test_reasons_are_documented(word: str) -> None:
+    assert f"*{word}*" in _page(ROOT / "docs" / "ingest.md")
+
+
+@pytest.mark.parametrize("name", names())
+def test_formats_are_documented(name: str) -> None:
+    assert f"| `{name}` |" in _page(ROOT / "docs" / "ingest.md")
+
+
+# ------------------------------------------------------------------------------------------------------------- pages
+
+
+def _slug(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", _FENCE.sub("", _page(page))):
+        if re.match(r"https?://", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in map(_slug, re.findall(r"(?m)^#+ (.*)$", _page(target)))):
+            broken.append(link)
+    assert broken == []
+
+
+def test_decisions_are_numbered_in_a_row() -> None:
+    assert [int(path.name[:4]) for path in ADRS] == list(range(1, len(ADRS) + 1))
+
+
+@pytest.mark.parametrize("page", ADRS, ids=lambda page: page.name)
+def test_a_decision_says_why_what_and_what_else(page: Path) -> None:
+    text = _page(page)
+    assert re.match(rf"# {int(page.name[:4])}\. ", text)
+    assert re.findall(r"(?m)^## (.*)$", text) == ["Context", "Decision", "Consequences", "Alternatives"]
