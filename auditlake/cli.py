@@ -29,6 +29,9 @@ Exit codes: 0 done; 1 the work failed or residue was found; 2 wrong usage or
 configuration; 3 another process holds the data directory."""
 
 
+_AS_JSON = "auditlake.as_json"
+
+
 @dataclass(frozen=True)
 class App:
     """What the global options say."""
@@ -43,32 +46,44 @@ class App:
         return settings.load(self.config or (Path("config.toml") if Path("config.toml").exists() else None))
 
 
-def _common(command: Callable[..., Any]) -> Callable[..., Any]:
+def _common(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take the global options after its name too; the later place wins."""
 
     @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Data directory (default: ./data).")
     @click.option("--config", type=click.Path(path_type=Path), default=None, help="Settings (default: ./config.toml when there is one).")
     @click.option("--json", "as_json", is_flag=True, default=None, help="Print one JSON object and nothing else.")
-    @click.pass_context
     @functools.wraps(command)
-    def wrapped(context: click.Context, data_dir: Path | None, config: Path | None, as_json: bool | None, **rest: Any) -> Any:
+    def wrapped(*, data_dir: Path | None, config: Path | None, as_json: bool | None, **rest: Any) -> None:
+        context = click.get_current_context()
         given = {"data_dir": data_dir, "config": config, "as_json": as_json}
-        context.obj = replace(context.obj or App(), **{name: value for name, value in given.items() if value is not None})
-        if context.invoked_subcommand is None or not isinstance(context.command, click.Group):
-            context.find_root().meta["as_json"] = context.obj.as_json
-        return context.invoke(command, context.obj, **rest)
+        app = replace(context.obj, **{name: value for name, value in given.items() if value is not None})
+        context.meta[_AS_JSON] = app.as_json
+        command(app, **rest)
 
     return wrapped
 
 
 class _Ordered(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(self.commands)
 
 
 @click.group(cls=_Ordered, epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None})
-@click.option("--data-dir", type=click.Path(path_type=Path), default=Path("data"), envvar="AUDITLAKE_DATA_DIR", show_default=True, help="Data directory.")
-@click.option("--config", type=click.Path(path_type=Path), default=None, envvar="AUDITLAKE_CONFIG", help="Settings (default: ./config.toml when there is one).")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    envvar="AUDITLAKE_DATA_DIR",
+    show_default=True,
+    help="Data directory.",
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=None,
+    envvar="AUDITLAKE_CONFIG",
+    help="Settings (default: ./config.toml when there is one).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @click.version_option(package_name="auditlake")
 @click.pass_context
@@ -86,7 +101,7 @@ def cli(context: click.Context, data_dir: Path, config: Path | None, as_json: bo
     Every night:  auditlake run purge; auditlake run roll   (or leave auditlake serve running)
     """
     context.obj = App(data_dir, config, as_json)
-    context.find_root().meta["as_json"] = as_json
+    context.meta[_AS_JSON] = as_json
 
 
 @cli.command()
@@ -121,7 +136,7 @@ def ingest(app: App, files: tuple[str, ...], format_name: str | None, stream: st
     with progress() as report, lakes.exclusive(app.data_dir), lakes.open_lake(app.data_dir, app.settings, report) as lake:
         result = ingest_files(lake, files, format_name or app.settings.ingest.format, stream)
     for message in [*result.warnings, *result.errors]:
-        say(message)
+        say(f"auditlake: {message}")
     _show(app, result.figures())
     if result.errors:
         raise AuditlakeError(f"{len(result.errors)} of the files could not be read", "see the messages above")
@@ -129,7 +144,14 @@ def ingest(app: App, files: tuple[str, ...], format_name: str | None, stream: st
 
 @cli.command()
 @click.argument("sql")
-@click.option("--format", "form", type=click.Choice(["table", "csv", "json", "parquet"]), default="table", show_default=True, help="Form of the result.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json", "parquet"]),
+    default="table",
+    show_default=True,
+    help="Form of the result.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the result to a file.")
 @_common
 def query(app: App, sql: str, form: str, output: Path | None) -> None:
@@ -276,7 +298,7 @@ def serve(app: App) -> None:
 @click.option("--kind", "kinds", multiple=True, help="Only events of this kind (may be repeated).")
 @_common
 def ledger(app: App, kinds: tuple[str, ...]) -> None:
-    """Print the ledger, oldest event first; with --json as one array."""
+    """Print the ledger, oldest event first; with --json as {"events": [...]}."""
     with lakes.open_lake(app.data_dir, app.settings) as lake:
         reports.show_events(lake.context.ledger.events(*kinds), app.as_json)
 
@@ -285,9 +307,9 @@ def ledger(app: App, kinds: tuple[str, ...]) -> None:
 @_common
 def formats(app: App) -> None:
     """List the forms of log that can be read."""
-    from ingest.formats import registry
+    from ingest.formats import get, names
 
-    known = [{"name": f.name, "description": f.description, "source": f.source} for f in registry.every()]
+    known = [{"name": form.name, "description": form.description, "source": form.source} for form in map(get, names())]
     if app.as_json:
         show_json({"formats": known})
     else:
@@ -347,7 +369,6 @@ def _run(arguments: list[str] | None) -> int:
 
 def _fail(context: click.Context | None, error: AuditlakeError) -> int:
     say(f"auditlake: {error}")
-    if context is not None and context.meta.get("as_json") and not json_was_shown():
+    if context is not None and context.meta.get(_AS_JSON) and not json_was_shown():
         show_json({"error": error.problem, "hint": error.hint})
     return error.exit_code
-

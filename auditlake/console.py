@@ -17,7 +17,7 @@ from rich.text import Text
 
 from jobs.context import Progress as Report
 
-__all__ = ["json_was_shown", "messages", "progress", "say", "show_json", "show_pairs", "show_table", "visible"]
+__all__ = ["json_was_shown", "messages", "progress", "results", "say", "show_json", "show_pairs", "show_table", "visible"]
 
 messages = Console(stderr=True, highlight=False, soft_wrap=True)
 _PIPE_WIDTH = 160
@@ -50,14 +50,14 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in held:
         table.add_row(*(Text(_cell(value)) for value in row))
-    _results().print(table)
+    results().print(table)
 
 
 def show_pairs(pairs: Mapping[str, Any]) -> None:
     """Names and values, one pair a line, on standard output."""
     width = max(map(len, pairs), default=0)
     for name, value in pairs.items():
-        _results().print(Text(f"{name:<{width}}  {_cell(value)}"), soft_wrap=True)
+        results().print(Text(f"{name:<{width}}  {_cell(value)}"), soft_wrap=True)
 
 
 def visible(text: str) -> str:
@@ -81,7 +81,7 @@ def progress() -> Iterator[Report]:
         yield report
 
 
-def _results() -> Console:
+def results() -> Console:
     """Tables fit a terminal, and are wide where there is none."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from auditlake import lake as lakes
 from auditlake.analyst import build_view
-from auditlake.console import messages, progress, show_json, show_table
+from auditlake.console import progress, results, show_json, show_table
 from auditlake.intake import ingest_files
 from auditlake.settings import Settings
 from core.clock import parse_instant, to_iso
@@ -32,7 +32,8 @@ _TABLES = {
     "GROUP BY ALL ORDER BY requests DESC, country LIMIT 8",
     "cities": "SELECT source_geo_city_name AS city, source_geo_country_iso_code AS country, count(*) AS requests FROM requests "
     "WHERE city IS NOT NULL GROUP BY ALL ORDER BY requests DESC, city LIMIT 5",
-    "browsers": "SELECT user_agent_name AS browser, count(*) AS requests FROM requests GROUP BY ALL ORDER BY requests DESC, browser LIMIT 8",
+    "browsers": "SELECT user_agent_name AS browser, count(*) AS requests FROM requests GROUP BY ALL "
+    "ORDER BY requests DESC, browser LIMIT 8",
     "devices": "SELECT user_agent_device_type AS device, count(*) AS requests FROM requests GROUP BY ALL ORDER BY requests DESC, device",
 }
 _EVERYTHING = (
@@ -85,14 +86,18 @@ class _Tour:
             f"Read {first.read:,} lines: {first.stored:,} stored, {first.quarantined:,} in quarantine, {first.refused:,} refused, "
             f"in {first.seconds:.1f} s. Each was located, its browser and device named, secrets in its URL taken out."
         )
-        self._tell(f"The same file a second time: {again.stored:,} stored, {again.repeated:,} known by their content. Nothing is there twice.")
+        self._tell(
+            f"The same file a second time: {again.stored:,} stored, {again.repeated:,} known by their content. Nothing is there twice."
+        )
         names = ("read", "stored", "quarantined", "refused", "repeated")
         return {**{name: getattr(first, name) for name in names}, "repeated_second_time": again.repeated}
 
     def _ask(self) -> dict[str, Any]:
         self._title("2. An analyst asks")
         figures: dict[str, Any] = {"hot_files": self._hot_files()}
-        self._tell(f"The rows are hot: {figures['hot_files']} DuckDB files, one a day, each encrypted (AES-256-GCM) under a key of its own.")
+        self._tell(
+            f"The rows are hot: {figures['hot_files']} DuckDB files, one a day, each encrypted (AES-256-GCM) under a key of its own."
+        )
         for name, sql in _TABLES.items():
             figures[name] = self._query(sql)
             if not self._quiet:
@@ -111,7 +116,9 @@ class _Tour:
             f"It is {now[:10]}. The nightly roll wrote {outcome.figures['rows']:,} rows of {outcome.figures['segments']} days to an Apache "
             f"Iceberg table ({archived:,} bytes), read them back, compared every value, and only then gave up the hot files."
         )
-        self._tell(f"Hot files left: {self._hot_files()}. The same question over every column: {'the same answer' if same else 'ANOTHER ANSWER'}.")
+        self._tell(
+            f"Hot files left: {self._hot_files()}. The same question over every column: {'the same answer' if same else 'ANOTHER ANSWER'}."
+        )
         return {"rolled": outcome.figures["rows"], "archive_bytes": archived, "same_answer": same}
 
     def _purge(self) -> dict[str, Any]:
@@ -128,7 +135,9 @@ class _Tour:
             names = ("day", "stored", "purged", "hot", "archived", "ok")
             rows = [[getattr(a, n) if n != "day" else a.segment.day.isoformat() for n in names] for a in report.accounts]
             show_table(names, rows, "verify")
-        self._tell(f"The ledger has {report.chain.events} events, each bound to the one before by SHA-256: {report.chain.fault or 'unbroken'}.")
+        self._tell(
+            f"The ledger has {report.chain.events} events, each bound to the one before by SHA-256: {report.chain.fault or 'unbroken'}."
+        )
         return {
             "purged": outcome.figures["rows"],
             "left": left,
@@ -171,4 +180,4 @@ class _Tour:
 
     def _tell(self, text: str) -> None:
         if not self._quiet:
-            messages.print(text)
+            results().print(text, soft_wrap=True)

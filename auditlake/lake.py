@@ -1,11 +1,11 @@
 """Opening a data directory: its clock, stores and policy, put together from the settings.
 
-    <data-dir>/control.sqlite   control database: ledger, keys, catalog (unless [control] url)
-    <data-dir>/keys/            master key, 0600 (unless [keys] or AUDITLAKE_MASTER_KEY)
-    <data-dir>/hot/             encrypted day files
-    <data-dir>/archive/         Iceberg tables (unless [archive] url)
-    <data-dir>/tmp/             DuckDB's spill, encrypted; empty between runs
-    <data-dir>/lock             who is changing it
+<data-dir>/control.sqlite   control database: ledger, keys, catalog (unless [control] url)
+<data-dir>/keys/            master key, 0600 (unless [keys] or AUDITLAKE_MASTER_KEY)
+<data-dir>/hot/             encrypted day files
+<data-dir>/archive/         Iceberg tables (unless [archive] url)
+<data-dir>/tmp/             DuckDB's spill, encrypted; empty between runs
+<data-dir>/lock             who is changing it
 """
 
 import datetime as dt
@@ -22,7 +22,7 @@ from core.clock import Clock, FixedClock, WallClock, parse_instant, to_iso
 from core.errors import AuditlakeError, UsageError
 from core.events import Kind
 from core.policy import Period
-from jobs.context import Context, Progress
+from jobs.context import Context, Progress, silent
 from storage.archive import Archive
 from storage.control import Control
 from storage.hot import HotStore
@@ -104,7 +104,7 @@ def open_lake(data_dir: Path, settings: Settings, progress: Progress | None = No
         policies=settings.policies(),
         max_clock_jump=Period.parse(settings.clock.max_jump),
         simulated=kind == "simulated",
-        **({"progress": progress} if progress else {}),
+        progress=progress or silent,
     )
     try:
         yield Lake(context, settings, access)
@@ -134,7 +134,9 @@ def advance_clock(lake: Lake, by: Period) -> dt.datetime:
     """
     ctx = lake.context
     if not ctx.simulated:
-        raise UsageError(f"data directory {ctx.data_dir} has a real clock", "only a directory made with init --simulated-clock can be advanced")
+        raise UsageError(
+            f"data directory {ctx.data_dir} has a real clock", "only a directory made with init --simulated-clock can be advanced"
+        )
     before = ctx.clock.now()
     after = by.after(before)
     if after.year == dt.MAXYEAR:
@@ -150,7 +152,7 @@ def _absent(data_dir: Path) -> UsageError:
 
 
 def _exists(data_dir: Path, settings: Settings) -> bool:
-    return bool(settings.control.url) and data_dir.is_dir() or (data_dir / "control.sqlite").exists()
+    return (bool(settings.control.url) and data_dir.is_dir()) or (data_dir / "control.sqlite").exists()
 
 
 def _control(data_dir: Path, settings: Settings) -> Control:

@@ -165,7 +165,16 @@ def show_verification(report: Report, as_json: bool) -> None:
     if as_json:
         quarantine = [row for account, row in zip(report.accounts, days, strict=True) if account.segment.is_quarantine]
         ledger = {"events": report.chain.events, "ok": not report.chain.fault, "fault": report.chain.fault}
-        show_json({"ok": report.ok, "ledger": ledger, "days": rows, "quarantine": quarantine, "residue": list(report.residue), "faults": list(report.faults)})
+        show_json(
+            {
+                "ok": report.ok,
+                "ledger": ledger,
+                "days": rows,
+                "quarantine": quarantine,
+                "residue": list(report.residue),
+                "faults": list(report.faults),
+            }
+        )
         return
     show_table((*names, "fault"), [[row[name] for name in (*names, "fault")] for row in days])
     show_pairs(
@@ -191,4 +200,6 @@ def show_events(events: Iterable[Event], as_json: bool) -> None:
         show_json({"events": rows})
     else:
         body = (" ".join(f"{key}={value}" for key, value in row.items() if key not in ("seq", "at", "kind")) for row in rows)
-        show_table(("seq", "at", "kind", "what"), [(row["seq"], row["at"], row["kind"], text) for row, text in zip(rows, body, strict=True)])
+        show_table(
+            ("seq", "at", "kind", "what"), [(row["seq"], row["at"], row["kind"], text) for row, text in zip(rows, body, strict=True)]
+        )

@@ -225,7 +225,9 @@ def _overrides(environment: Mapping[str, str]) -> dict[str, Any]:
             for section in sections:
                 place = place.setdefault(section, {})
                 if not isinstance(place, dict):
-                    raise UsageError(f"variable {variable} names a part of a setting that another variable sets whole", "unset one of the two")
+                    raise UsageError(
+                        f"variable {variable} names a part of a setting that another variable sets whole", "unset one of the two"
+                    )
             place[key] = _value(text)
     return found
 

@@ -48,9 +48,9 @@ def parse_instant(text: str) -> dt.datetime:
     """
     try:
         value = dt.datetime.fromisoformat(text.strip())
-    except ValueError:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise UsageError(f"{text!r} is not an ISO 8601 time", "write it like 2015-05-20T00:00:00Z") from None
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def to_iso(instant: dt.datetime) -> str:

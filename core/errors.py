@@ -1,9 +1,9 @@
 """Every error that a person meets: one line that names the thing, its value and the way out.
 
-    AuditlakeError            exit 1: the work failed, or residue was found
-    ├── UsageError            exit 2: a command, argument or configuration is wrong
-    ├── LockedError           exit 3: another process holds the data directory
-    └── ResidueError          exit 1: something that must be gone is still there
+AuditlakeError            exit 1: the work failed, or residue was found
+├── UsageError            exit 2: a command, argument or configuration is wrong
+├── LockedError           exit 3: another process holds the data directory
+└── ResidueError          exit 1: something that must be gone is still there
 """
 
 __all__ = ["EXIT_DONE", "EXIT_FAILED", "EXIT_LOCKED", "EXIT_USAGE", "AuditlakeError", "LockedError", "ResidueError", "UsageError"]

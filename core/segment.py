@@ -43,7 +43,9 @@ class Segment:
 
     @property
     def end(self) -> dt.datetime:
-        """The first instant after it."""
+        """The first instant after it; the calendar's last instant for its last day."""
+        if self.day == dt.date.max:
+            return dt.datetime.max.replace(tzinfo=UTC)
         return self.start + dt.timedelta(days=1)
 
     @property

@@ -8,6 +8,7 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ __all__ = ["FUTURE", "Batch", "Road", "prepare", "store"]
 
 FUTURE = "more than a day in the future"
 _A_DAY = dt.timedelta(days=1)
+_MOST_SLICES = 1000
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def prepare(ctx: Context, road: Road, chunk: Chunk, batch: str) -> Batch:
     future = pc.and_not(pc.greater(parsed.rows["event_time"], latest), refused)
     kept = pc.invert(pc.or_(refused, future))
     numbers = chunk.numbers[parsed.numbers]
-    rows = _complete(road.pipeline.apply(parsed.rows.filter(kept)), days.filter(kept), numbers[_mask(kept)], batch)
+    rows = _complete(road.pipeline.apply(_only(parsed.rows, kept)), _only(days, kept), numbers[_mask(kept)], batch)
     early = parsed.numbers[_mask(future)]
     aside = [chunk.set_aside, chunk.rejected(parsed.rejected, parsed.reasons), chunk.rejected(early, [FUTURE] * len(early))]
     rejected = _quarantine_rows(ctx, road, batch, pa.Table.from_batches(aside))
@@ -162,12 +164,23 @@ def _complete(rows: pa.RecordBatch, days: pa.Array, numbers: np.ndarray, batch: 
     return pa.table({**{name: rows[name] for name in kept}, **named})
 
 
+def _only(values: Any, wanted: pa.Array) -> Any:
+    """The wanted values; no copy when that is all of them, as it mostly is."""
+    return values if pc.all(wanted, min_count=0).as_py() else values.filter(wanted)
+
+
 def _by_day(rows: pa.Table) -> dict[dt.date, pa.Table]:
+    """The rows of each day; a log is nearly in order of time, so a day is a few slices, which cost no copy."""
     days = rows["event_day"].combine_chunks()
-    distinct = sorted(pc.unique(days).to_pylist())
-    if len(distinct) <= 1:
-        return {day: rows for day in distinct}
-    return {day: rows.filter(pc.equal(days, pa.scalar(day, pa.date32()))) for day in distinct}
+    codes = days.cast(pa.int32()).to_numpy()
+    bounds = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
+    if len(bounds) > _MOST_SLICES:
+        return {day: rows.filter(pc.equal(days, pa.scalar(day, pa.date32()))) for day in pc.unique(days).to_pylist()}
+    slices: dict[dt.date, list[pa.Table]] = {}
+    for start, end in pairwise(bounds):
+        if end > start:
+            slices.setdefault(days[start].as_py(), []).append(rows.slice(start, end - start))
+    return {day: pa.concat_tables(parts) for day, parts in slices.items()}
 
 
 def _quarantine_rows(ctx: Context, road: Road, batch: str, lines: pa.Table) -> pa.Table:

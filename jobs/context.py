@@ -16,14 +16,14 @@ from storage.hot import HotStore
 from storage.keys import KeyRing
 from storage.ledger import Ledger
 
-__all__ = ["Context", "Outcome", "Progress"]
+__all__ = ["Context", "Outcome", "Progress", "silent"]
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and the whole (0 when unknown)."""
 
 
-def _silent(_what: str, _done: int, _whole: int) -> None:
-    return None
+def silent(_what: str, _done: int, _whole: int) -> None:
+    """Progress that nobody looks at."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Context:
     max_clock_jump: Period
     simulated: bool = False
     holds: tuple[Hold, ...] = ()
-    progress: Progress = field(default=_silent)
+    progress: Progress = silent
 
     def decisions(self, action: str | None = None, at: dt.datetime | None = None) -> tuple[Decision, ...]:
         """What is due now (or ``at``), of one action or all."""

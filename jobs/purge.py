@@ -62,7 +62,7 @@ def check_clock(ctx: Context) -> None:
             ctx.control.set_meta(connection, _CLOCK_SEEN, to_iso(now))
             return
     raise AuditlakeError(
-        f"the clock went from {seen} to {to_iso(now)}, further than {ctx.max_clock_jump}, so nothing is destroyed",
+        f"the clock went from {seen} to {to_iso(now)}, further than {ctx.max_clock_jump}, so nothing is destroyed or refused for its age",
         "if that is the right time, run: auditlake clock confirm",
     )
 
@@ -98,7 +98,9 @@ def _conclude(ctx: Context, connection: sa.Connection, segment: Segment, rows: i
         return
     if not segment.is_quarantine:
         intake.forget_until(connection, segment.stream, segment.day)
-    listing = [] if segment.is_quarantine else [entry.key for entry in ctx.archive.objects.entries(ctx.archive.table_location(segment.stream))]
+    listing = (
+        [] if segment.is_quarantine else [entry.key for entry in ctx.archive.objects.entries(ctx.archive.table_location(segment.stream))]
+    )
     day_prefix = ctx.archive.day_location(segment)
     found = sum(key.startswith(day_prefix) for key in listing)
     ctx.ledger.append(connection, Kind.SEGMENT_PURGED, **named, rows=rows, found=found, listed=len(listing), listing=_digest(listing))

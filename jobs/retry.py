@@ -16,13 +16,14 @@ import sqlalchemy as sa
 
 from core.events import Kind
 from core.segment import QUARANTINE_SUFFIX, Segment
-from ingest.batches import Limits, chunks
+from ingest.batches import CONTINUES, Limits, chunks
 from ingest.formats import get
 from ingest.sources import Reader
 from jobs.batch import Batch, Road, prepare, store
 from jobs.context import Context
 from jobs.ingest import IngestOptions, Tally
 from jobs.recovery import finish_retry, recover
+from storage import intake
 from transforms.pipeline import build
 
 __all__ = ["retry"]
@@ -34,6 +35,8 @@ _LIMITS = Limits(batch_bytes=1 << 30, batch_lines=1 << 20, line_bytes=1 << 20)
 
 def retry(ctx: Context, options: IngestOptions) -> Tally:
     """Read every rejected line of which all bytes were kept again, as its own format or as ``options.format``.
+
+    The rest of a line whose first part became a row stays: its request is stored already.
 
     :raises UsageError: the format is unknown.
     """
@@ -57,6 +60,7 @@ def _groups(ctx: Context, segment: Segment) -> list[tuple[str, pa.Table]]:
     with ctx.hot.read(segment, ctx.key(segment), "format, ingest_batch, ingest_row") as batches:
         table = batches.read_all()
     whole = table.filter(pc.equal(pc.binary_length(table["raw"]), table["raw_bytes"]))
+    whole = whole.filter(pc.not_equal(whole["reason"], CONTINUES))
     return [group for name in pc.unique(whole["format"]).to_pylist() for group in _slices(name, whole)]
 
 
@@ -90,5 +94,7 @@ def _store(ctx: Context, segment: Segment, batch: Batch, form: str, good: tuple[
 
     def record(connection: sa.Connection) -> None:
         ctx.ledger.append(connection, Kind.LINES_RETRIED, **named, rows=len(good))
+        if batch.rows:
+            intake.keep_until(connection, batch.stream, {name for name, _ in good}, max(batch.rows))
 
     finish_retry(ctx, store(ctx, batch, {"source": "quarantine", "format": form}, record, (segment, good)))

@@ -49,7 +49,8 @@ def take_back_unseen(ctx: Context, stream: str, keep: list[Segment]) -> dict[Seg
 
     Those of the segments in ``keep`` are returned; the others are taken out of the table.
     """
-    seen = {file.path for file in ctx.archive.files(stream, pointers.get(ctx.control, stream))} if pointers.get(ctx.control, stream) else set()
+    visible = pointers.get(ctx.control, stream)
+    seen = {file.path for file in ctx.archive.files(stream, visible)} if visible else set()
     unseen: dict[Segment, list[ArchivedFile]] = {}
     for file in ctx.archive.files(stream):
         if file.path not in seen:

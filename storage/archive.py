@@ -19,21 +19,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg import types as ice
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import NoSuchTableError
-from pyiceberg.expressions import EqualTo
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
 from pyiceberg.io import FileIO
+from pyiceberg.manifest import DataFile
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import StaticTable, Table
 from pyiceberg.transforms import IdentityTransform
+from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import AuditlakeError
 from core.schema import COLUMNS, by_name, stored_schema
 from core.segment import Segment
 from core.steps import step
-from storage.control import prepare_sqlite
+from storage import extensions
+from storage.control import check_path, prepare_sqlite
 from storage.digest import EMPTY, Digest, digest_of
-from storage.objects import Failure, ObjectStore, S3Access, StoredObject
+from storage.objects import Failure, ObjectStore, S3Access, StoredObject, url_to_path
 
 __all__ = ["Archive", "ArchivedFile"]
 
@@ -72,9 +74,12 @@ class Archive:
     :param location: ``file:///folder`` or ``s3://bucket/prefix``.
     :param access: how to reach the bucket, when it is one.
     :param objects: lists and deletes below the location.
+    :raises UsageError: the folder's name cannot be said in a URL.
     """
 
     def __init__(self, control_url: str, location: str, access: S3Access | None, objects: ObjectStore) -> None:
+        if location.startswith("file://"):
+            check_path(url_to_path(location))
         self.location = location.rstrip("/")
         self.objects = objects
         self._control_url = control_url
@@ -112,8 +117,7 @@ class Archive:
             table = self._read(metadata) if metadata else self._existing(stream)
             if table is None or table.current_snapshot() is None:
                 return []
-            found = (task.file for task in table.scan().plan_files())
-            return sorted(ArchivedFile(f.file_path, Segment(stream, _day(f.partition[0])), f.record_count, f.file_size_in_bytes) for f in found)
+            return sorted(_archived(stream, task.file) for task in table.scan().plan_files())
 
     def metadata(self, stream: str) -> str | None:
         """The table's newest metadata file, or ``None`` when there is no table."""
@@ -124,13 +128,15 @@ class Archive:
         """Row count and content digest of data files, read back from where they are."""
         total = EMPTY
         for path in paths:
-            with _reported(f"archive file {path} cannot be read back"), duckdb.connect() as connection:
-                with self._io().new_input(path).open() as stream:
-                    file = pq.ParquetFile(stream)
-                    batches = (_plain(batch) for batch in file.iter_batches(65_536))
-                    connection.register("stored", pa.RecordBatchReader.from_batches(stored_schema(), batches))
-                    connection.execute("SET TimeZone = 'UTC'")
-                    total += digest_of(connection, "stored", COLUMNS)
+            with (
+                _reported(f"archive file {path} cannot be read back"),
+                extensions.connect() as connection,
+                self._io().new_input(path).open() as stream,
+            ):
+                batches = (_plain(batch) for batch in pq.ParquetFile(stream).iter_batches(65_536))
+                connection.register("stored", pa.RecordBatchReader.from_batches(stored_schema(), batches))
+                connection.execute("SET TimeZone = 'UTC'")
+                total += digest_of(connection, "stored", COLUMNS)
         return total
 
     def count(self, paths: Iterable[str]) -> int:
@@ -169,7 +175,7 @@ class Archive:
         if any(file.segment == segment for file in self.files(segment.stream)):
             with _reported(f"archive of {segment} cannot be dropped"):
                 step("archive.drop_day")
-                self._table(segment.stream).delete(EqualTo("event_day", segment.day))
+                self._table(segment.stream).delete(f"event_day = '{segment.day.isoformat()}'")
 
     def expire(self, stream: str) -> None:
         """Forget every snapshot but the newest, so that nothing but it is reachable; a table without data goes whole."""
@@ -222,10 +228,11 @@ class Archive:
         return self._opened
 
     def _existing(self, stream: str) -> Table | None:
-        try:
-            return self._catalog().load_table((_NAMESPACE, stream))
-        except NoSuchTableError:
-            return None
+        with _reported(f"archive of {stream} cannot be read"):
+            try:
+                return self._catalog().load_table((_NAMESPACE, stream))
+            except NoSuchTableError:
+                return None
 
     def _table(self, stream: str) -> Table:
         existing = self._existing(stream)
@@ -311,7 +318,7 @@ def _grouped(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
         if rows >= _ROWS_PER_GROUP:
             yield pa.Table.from_batches(held)
             held, rows = [], 0
-    if held:
+    if rows:
         yield pa.Table.from_batches(held)
 
 
@@ -329,8 +336,10 @@ def _reachable(table: Table) -> set[str]:
     return paths
 
 
-def _day(value: Any) -> Any:
-    return dt.date(1970, 1, 1) + dt.timedelta(days=value) if isinstance(value, int) else value
+def _archived(stream: str, file: DataFile) -> ArchivedFile:
+    value = file.partition[0]
+    day = dt.date(1970, 1, 1) + dt.timedelta(days=value) if isinstance(value, int) else value
+    return ArchivedFile(file.file_path, Segment(stream, day), file.record_count, file.file_size_in_bytes)
 
 
 @contextmanager
@@ -339,6 +348,6 @@ def _reported(problem: str) -> Iterator[None]:
         yield
     except AuditlakeError:
         raise
-    except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
+    except (OSError, ValueError, RuntimeError, pa.ArrowException, duckdb.Error, SQLAlchemyError, CommitFailedException) as error:
         text = (str(error).splitlines() or [type(error).__name__])[0]
         raise AuditlakeError(f"{problem}: {text}", "check the archive's location, credentials and permissions") from error

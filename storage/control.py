@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from core.errors import AuditlakeError
+from core.errors import AuditlakeError, UsageError
 from core.steps import step
 
 __all__ = ["Control", "archive_pointers", "job_runs", "keys", "ledger", "meta", "open_batches", "segments", "sources", "spans"]
@@ -101,6 +101,9 @@ job_runs = sa.Table(
 _APPEND_ONLY = (
     "CREATE TRIGGER IF NOT EXISTS ledger_no_update BEFORE UPDATE ON ledger BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END",
     "CREATE TRIGGER IF NOT EXISTS ledger_no_delete BEFORE DELETE ON ledger BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END",
+    # INSERT OR REPLACE deletes without firing the trigger above
+    "CREATE TRIGGER IF NOT EXISTS ledger_no_replace BEFORE INSERT ON ledger WHEN EXISTS (SELECT 1 FROM ledger WHERE seq = NEW.seq) "
+    "BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END",
 )
 
 
@@ -108,12 +111,16 @@ class Control:
     """An open control database.
 
     :param url: SQLAlchemy URL, such as ``sqlite:////srv/lake/control.sqlite``.
+    :raises UsageError: the URL is none, or its driver is not installed.
     :raises AuditlakeError: it cannot be opened.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.engine = sa.create_engine(url)
+        try:
+            self.engine = sa.create_engine(url)
+        except (ArgumentError, ImportError) as error:
+            raise UsageError(f"control database: {error}", "write sqlite:////path or postgresql+psycopg://host/database") from None
         self._sqlite = self.engine.dialect.name == "sqlite"
         if self._sqlite:
             prepare_sqlite(self.engine)
@@ -125,13 +132,17 @@ class Control:
                         connection.execute(sa.text(statement))
         except DBAPIError as error:
             raise AuditlakeError(
-                f"control database {self.engine.url.render_as_string()} cannot be opened: {error.orig}", "check its path, permissions and disk"
+                f"control database {self.engine.url.render_as_string()} cannot be opened: {error.orig}",
+                "check its path, permissions and disk",
             ) from error
 
     @classmethod
     def in_file(cls, path: Path) -> "Control":
-        """The SQLite database of that path, made when absent."""
-        return cls(f"sqlite:///{path.absolute()}")
+        """The SQLite database of that path, made when absent.
+
+        :raises UsageError: the path cannot be said in a URL.
+        """
+        return cls(f"sqlite:///{check_path(path.absolute())}")
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
@@ -169,6 +180,16 @@ class Control:
     def close(self) -> None:
         """Let go of every connection."""
         self.engine.dispose()
+
+
+def check_path(path: Path) -> Path:
+    """The path itself, when SQLAlchemy and PyIceberg take it as it is within a URL.
+
+    :raises UsageError: it has a character at which one of them cuts it or unquotes it: files would land elsewhere.
+    """
+    if any(character in str(path) for character in "?#%"):
+        raise UsageError(f"path {path} holds one of ? # %, which mean something else in a URL", "choose a folder without them")
+    return path
 
 
 def prepare_sqlite(engine: sa.Engine) -> None:

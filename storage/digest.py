@@ -1,9 +1,9 @@
 """Order-independent digest of rows' content: what must be equal before a copy may replace its original.
 
-Each row is written out as text, column by column in the order of the schema, every value preceded by its length (so that
-no two rows share a text); the low 64 bits of its MD5 are summed modulo 2^64. The sum does not depend on the order of the
-rows, can be taken in parallel, and those of two disjoint sets of rows add up. It finds damage and loss, not malice: the
-ledger's SHA-256 chain stands behind it.
+Each row is written out as text, column by column in the order of the schema: text and bytes after their length, numbers
+before a comma, null as a tilde, with which none of them begins, so that no two rows share a text. The low 64 bits of its
+MD5 are summed modulo 2^64. The sum does not depend on the order of the rows, can be taken in parallel, and those of two
+disjoint sets of rows add up. It finds damage and loss, not malice: the ledger's SHA-256 chain stands behind it.
 """
 
 from collections.abc import Sequence
@@ -45,8 +45,8 @@ def digest_of(connection: duckdb.DuckDBPyConnection, relation: str, columns: Seq
 def _text(column: Column) -> str:
     name = f'"{column.name}"'
     if pa.types.is_string(column.type):
-        return f"coalesce(strlen({name}) || ':' || {name}, '-')"
+        return f"coalesce(strlen({name}) || ':' || {name}, '~')"
     if pa.types.is_binary(column.type):
-        return f"coalesce(octet_length({name}) || ':' || hex({name}), '-')"
+        return f"coalesce(octet_length({name}) || ':' || hex({name}), '~')"
     plain = f"epoch_us({name})" if pa.types.is_timestamp(column.type) else name
-    return f"coalesce({plain}::VARCHAR || ',', '-')"
+    return f"coalesce({plain}::VARCHAR || ',', '~')"

@@ -11,7 +11,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -84,9 +84,7 @@ class HotStore:
         """Every segment with a file, and every file below the root; a file that is no segment's has the day 0001-01-01."""
         for path in sorted(self._root.rglob("*")):
             if path.is_file():
-                match = _FILE.match(path.name)
-                day = dt.date.fromisoformat(match[1]) if match else dt.date.min
-                yield Segment(path.parent.name, day), path
+                yield Segment(path.parent.name, _day_of(path.name)), path
 
     def append(self, segment: Segment, key: str, rows: pa.Table, batch: str) -> bool:
         """Write a batch's rows durably; returns False, and writes nothing, when the batch is there already.
@@ -100,15 +98,10 @@ class HotStore:
                 return False
             connection.register("incoming", rows)
             step("hot.insert")
-            connection.execute("BEGIN")
             try:
-                connection.execute("INSERT INTO day.rows BY NAME SELECT * FROM incoming")
-                connection.execute("INSERT INTO day.batches VALUES (?, ?)", [batch, rows.num_rows])
-                step("hot.commit")
-                connection.execute("COMMIT")
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
+                with _transaction(connection):
+                    connection.execute("INSERT INTO day.rows BY NAME SELECT * FROM incoming")
+                    connection.execute("INSERT INTO day.batches VALUES (?, ?)", [batch, rows.num_rows])
             finally:
                 connection.unregister("incoming")
             step("hot.checkpoint")
@@ -120,10 +113,9 @@ class HotStore:
             return
         with self._attached(segment, key) as connection:
             step("hot.undo")
-            connection.execute("BEGIN")
-            connection.execute("DELETE FROM day.rows WHERE ingest_batch = ?", [batch])
-            connection.execute("DELETE FROM day.batches WHERE batch = ?", [batch])
-            connection.execute("COMMIT")
+            with _transaction(connection):
+                connection.execute("DELETE FROM day.rows WHERE ingest_batch = ?", [batch])
+                connection.execute("DELETE FROM day.batches WHERE batch = ?", [batch])
 
     def rewrite_without(self, segment: Segment, key: str, lines: Sequence[tuple[str, int]]) -> int:
         """Leave out rows named by (``ingest_batch``, ``ingest_row``) by writing the file anew; returns how many went.
@@ -131,19 +123,22 @@ class HotStore:
         DuckDB's DELETE leaves a row's bytes in the file, so the file is copied without them and replaced.
         """
         draft = self._draft(segment)
-        with self._attached(segment, key, read_only=True) as connection:
+        with self._attached(segment, key) as connection:  # to write: a log that a crash left would not fit the new file
             gone = {"ingest_batch": [name for name, _ in lines], "ingest_row": pa.array([row for _, row in lines], pa.int64())}
             connection.register("gone", pa.table(gone))
             self._attach(connection, draft, key, "draft")
             try:
                 step("hot.rewrite")
-                connection.execute("CREATE TABLE draft.batches AS SELECT * FROM day.batches")
-                connection.execute("CREATE TABLE draft.rows AS SELECT * FROM day.rows ANTI JOIN gone USING (ingest_batch, ingest_row)")
+                _make_tables(connection, segment)
+                connection.execute("INSERT INTO draft.batches SELECT * FROM day.batches")
+                connection.execute("INSERT INTO draft.rows SELECT * FROM day.rows ANTI JOIN gone USING (ingest_batch, ingest_row)")
                 count = "SELECT (SELECT count(*) FROM day.rows) - (SELECT count(*) FROM draft.rows)"
                 removed = int(connection.execute(count).fetchall()[0][0])
             finally:
                 connection.unregister("gone")
                 connection.execute("DETACH draft")
+        draft.chmod(0o600)
+        draft.chmod(0o600)
         step("hot.replace")
         draft.rename(self.path(segment))
         _sync_folder(draft.parent)
@@ -203,8 +198,11 @@ class HotStore:
             self._connection = None
 
     def _files_of(self, segment: Segment) -> tuple[Path, Path, Path]:
+        return self.path(segment), self._log_of(segment), self._draft_name(segment)
+
+    def _log_of(self, segment: Segment) -> Path:
         path = self.path(segment)
-        return path, path.with_name(path.name + ".wal"), self._draft_name(segment)
+        return path.with_name(path.name + ".wal")
 
     def _draft_name(self, segment: Segment) -> Path:
         path = self.path(segment)
@@ -223,13 +221,12 @@ class HotStore:
         step("hot.create")
         self._attach(connection, draft, key, "draft")
         try:
-            columns = (f'"{c.name}" {_TYPES[c.type]}{" NOT NULL" * c.required}' for c in columns_of(segment))
-            connection.execute(f"CREATE TABLE draft.rows ({', '.join(columns)})")
-            connection.execute("CREATE TABLE draft.batches (batch VARCHAR NOT NULL, rows BIGINT NOT NULL)")
+            _make_tables(connection, segment)
         finally:
             connection.execute("DETACH draft")
         draft.chmod(0o600)
         step("hot.rename")
+        self._log_of(segment).unlink(missing_ok=True)  # a dropped file's log would not fit the new file
         draft.rename(self.path(segment))
         _sync_folder(draft.parent)
 
@@ -238,9 +235,13 @@ class HotStore:
         connection = self._open()
         self._attach(connection, self.path(segment), key, "day", read_only)
         try:
-            yield connection
-        finally:
-            connection.execute("DETACH day")
+            try:
+                yield connection
+            finally:
+                connection.execute("DETACH day")
+        except duckdb.Error as error:
+            problem = f"hot file {self.path(segment)} cannot be read or written: {_first_line(error)}"
+            raise AuditlakeError(problem, "see whether the disk is full, then run: auditlake verify") from error
 
     def _attach(self, connection: duckdb.DuckDBPyConnection, path: Path, key: str, alias: str, read_only: bool = False) -> None:
         mode = "READ_ONLY" if read_only else "STORAGE_VERSION 'latest'"
@@ -251,7 +252,7 @@ class HotStore:
                 connection.execute(f"ATTACH '{quoted}' AS {alias} ({mode}, ENCRYPTION_KEY '{key}')")
                 return
             except duckdb.IOException as error:
-                if "lock" not in str(error):
+                if "Could not set lock" not in str(error):
                     raise AuditlakeError(f"hot file {path} cannot be opened: {_first_line(error)}", "run: auditlake verify") from None
                 if time.monotonic() > deadline:
                     raise LockedError(f"hot file {path} is in use{_holder(error)}", "try again when that has ended") from None
@@ -269,8 +270,35 @@ class HotStore:
         return self._connection
 
 
+def _day_of(name: str) -> dt.date:
+    match = _FILE.match(name)
+    try:
+        return dt.date.fromisoformat(match[1]) if match else dt.date.min
+    except ValueError:
+        return dt.date.min
+
+
+def _make_tables(connection: duckdb.DuckDBPyConnection, segment: Segment) -> None:
+    columns = (f'"{c.name}" {_TYPES[c.type]}{" NOT NULL" * c.required}' for c in columns_of(segment))
+    connection.execute(f"CREATE TABLE draft.rows ({', '.join(columns)})")
+    connection.execute("CREATE TABLE draft.batches (batch VARCHAR NOT NULL, rows BIGINT NOT NULL)")
+
+
+@contextmanager
+def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    connection.execute("BEGIN")
+    try:
+        yield
+        step("hot.commit")
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(duckdb.Error):  # a COMMIT that failed has ended it already
+            connection.execute("ROLLBACK")
+        raise
+
+
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].replace("ENCRYPTION_KEY", "key")
+    return str(error).splitlines()[0].strip().replace("ENCRYPTION_KEY", "key")
 
 
 def _holder(error: Exception) -> str:

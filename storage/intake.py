@@ -20,6 +20,7 @@ __all__ = [
     "announce",
     "copy_spans",
     "forget_until",
+    "keep_until",
     "known_sources",
     "mark_recorded",
     "open_batches",
@@ -76,9 +77,7 @@ def span(connection: sa.Connection, stream: str, source: str, number: int) -> Sp
     return SpanRecord(row.start, row.end, row.digest, row.lines, row.line_digests, row.terminated)
 
 
-def copy_spans(
-    connection: sa.Connection, stream: str, parent: str, source: str, head: str, count: int, partial: SpanRecord | None
-) -> None:
+def copy_spans(connection: sa.Connection, stream: str, parent: str, source: str, head: str, count: int, partial: SpanRecord | None) -> None:
     """Give a source that branches from another the spans they share: the first ``count`` whole, and a part of the next."""
     shared = sa.select(db.spans).where(db.spans.c.source == parent, db.spans.c.stream == stream).order_by(db.spans.c.start)
     rows = connection.execute(shared.limit(count + 1)).all()
@@ -89,9 +88,7 @@ def copy_spans(
         record_span(connection, stream, source, head, partial, rows[count].batch, rows[count].last_day)
 
 
-def record_span(
-    connection: sa.Connection, stream: str, source: str, head: str, span: SpanRecord, batch: str, last_day: dt.date
-) -> None:
+def record_span(connection: sa.Connection, stream: str, source: str, head: str, span: SpanRecord, batch: str, last_day: dt.date) -> None:
     """Note that the span is done. ``last_day`` is when the newest of its lines happened: the span is kept no longer."""
     same = sa.and_(db.sources.c.id == source, db.sources.c.stream == stream)
     if connection.execute(sa.select(db.sources.c.id).where(same)).first() is None:
@@ -125,6 +122,13 @@ def forget_until(connection: sa.Connection, stream: str, day: dt.date) -> None:
         connection.execute(db.sources.delete().where(db.sources.c.stream == stream, db.sources.c.id == source))
 
 
+def keep_until(connection: sa.Connection, stream: str, batches: Iterable[str], day: dt.date) -> None:
+    """Lines of these batches turned out to be of that day: their spans are not forgotten before it."""
+    for batch in batches:
+        older = sa.and_(db.spans.c.stream == stream, db.spans.c.batch == batch, db.spans.c.last_day < day)
+        connection.execute(db.spans.update().where(older).values(last_day=day))
+
+
 def announce(connection: sa.Connection, batch: OpenBatch) -> None:
     """Say that a batch begins."""
     body = {
@@ -146,7 +150,9 @@ def settle(connection: sa.Connection, batch: str) -> None:
 
 def open_batches(connection: sa.Connection) -> list[OpenBatch]:
     """Batches that were begun and not settled."""
-    return [_open_batch(row.batch, row.stream, json.loads(row.body), row.recorded) for row in connection.execute(sa.select(db.open_batches))]
+    return [
+        _open_batch(row.batch, row.stream, json.loads(row.body), row.recorded) for row in connection.execute(sa.select(db.open_batches))
+    ]
 
 
 def _open_batch(batch: str, stream: str, body: dict[str, list[list[str]]], recorded: bool) -> OpenBatch:

@@ -54,6 +54,11 @@ def _generate(path: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # without its key every hot file is lost
+    finally:
+        os.close(folder)
 
 
 def _decode(text: str, name: str) -> bytes:

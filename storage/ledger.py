@@ -90,16 +90,15 @@ def _fault(row: Any, number: int, prev: str) -> str:
     if row.prev != prev:
         return f"event {number} does not follow event {number - 1}"
     try:
-        event = Event(row.seq, row.at, row.kind, json.loads(row.body))
-    except ValueError:
-        return f"event {number} is not JSON"
-    if rfc8785.dumps(dict(event.body)).decode() != row.body or _digest(event, prev) != row.hash:
-        return f"event {number} was changed"
-    return ""
+        body = json.loads(row.body)
+        sound = rfc8785.dumps(body).decode() == row.body and _digest(Event(row.seq, row.at, row.kind, body), prev) == row.hash
+    except (ValueError, TypeError, RecursionError):  # whoever changed it may have left anything there
+        sound = False
+    return "" if sound else f"event {number} was changed"
 
 
 def _digest(event: Event, prev: str) -> str:
-    entry = {"seq": event.seq, "at": event.at, "kind": event.kind, "body": dict(event.body), "prev": prev}
+    entry: dict[str, Any] = {"seq": event.seq, "at": event.at, "kind": event.kind, "body": dict(event.body), "prev": prev}
     return hashlib.sha256(rfc8785.dumps(entry)).hexdigest()
 
 

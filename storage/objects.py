@@ -7,6 +7,7 @@ One contract (tests/contract) holds for both stores, a local folder and an S3 bu
   its reason, and does not keep the rest from being deleted.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,18 @@ from core.steps import step
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["Failure", "LocalObjects", "ObjectStore", "S3Access", "S3Objects", "StoredObject", "path_to_url", "resolve_s3", "split_s3", "url_to_path"]
+__all__ = [
+    "Failure",
+    "LocalObjects",
+    "ObjectStore",
+    "S3Access",
+    "S3Objects",
+    "StoredObject",
+    "path_to_url",
+    "resolve_s3",
+    "split_s3",
+    "url_to_path",
+]
 
 
 @dataclass(frozen=True, order=True)
@@ -87,18 +99,20 @@ class LocalObjects:
     def entries(self, prefix: str) -> Iterator[StoredObject]:
         """Every file, and every link, whose URL begins with the prefix."""
         top = url_to_path(prefix[: prefix.rfind("/")])
-        for path in sorted((top if top.is_relative_to(self._root) else self._root).rglob("*")):
-            if path.is_symlink() or not path.is_dir():
+        try:
+            for path in sorted(_below(top if self._holds(top) else self._root)):
                 key = path_to_url(path)
                 if key.startswith(prefix):
                     yield StoredObject(key, size=path.lstat().st_size)
+        except OSError as error:
+            raise AuditlakeError(f"folder {error.filename} cannot be listed: {error.strerror}", "check its permissions") from None
 
     def delete(self, objects: Iterable[StoredObject]) -> list[Failure]:
         """Unlink each, and folders that are left empty."""
         failures = []
         for entry in objects:
             path = url_to_path(entry.key)
-            if not path.is_relative_to(self._root):
+            if not self._holds(path):
                 failures.append(Failure(entry, f"it lies outside {self._root}"))
                 continue
             step("objects.delete")
@@ -108,6 +122,9 @@ class LocalObjects:
             except OSError as error:
                 failures.append(Failure(entry, error.strerror or str(error)))
         return failures
+
+    def _holds(self, path: Path) -> bool:
+        return path.is_relative_to(self._root) and ".." not in path.parts
 
     def _prune(self, folder: Path) -> None:
         while folder != self._root and folder.exists() and not any(folder.iterdir()):
@@ -148,7 +165,9 @@ class S3Objects:
                 for upload in uploads.get("Uploads", []):
                     yield StoredObject(self._url(upload["Key"]), upload["UploadId"], "upload")
         except (BotoCoreError, ClientError) as error:
-            raise AuditlakeError(f"bucket {self._bucket} cannot be listed: {error}", "check endpoint, credentials and s3:ListBucketVersions") from None
+            raise AuditlakeError(
+                f"bucket {self._bucket} cannot be listed: {error}", "check endpoint, credentials and s3:ListBucketVersions"
+            ) from None
 
     def delete(self, objects: Iterable[StoredObject]) -> list[Failure]:
         """Delete each version and marker for good, and abort each upload."""
@@ -183,8 +202,8 @@ class S3Objects:
             return [Failure(entry, _reason(error)) for entry in group]
         except BotoCoreError as error:
             return [Failure(entry, str(error)) for entry in group]
-        refused = ((by_name.get((e.get("Key", ""), e.get("VersionId", "")), group[0]), e.get("Code", "refused")) for e in answer.get("Errors", []))
-        return [Failure(entry, code) for entry, code in refused]
+        refused = ((e.get("Key", ""), e.get("VersionId", ""), e.get("Code", "refused")) for e in answer.get("Errors", []))
+        return [Failure(by_name.get((key, version), group[0]), code) for key, version, code in refused]
 
     def _url(self, key: str) -> str:
         return f"s3://{self._bucket}/{key}"
@@ -198,8 +217,8 @@ def resolve_s3(endpoint: str, region: str, path_style: bool) -> S3Access:
 
     :raises AuditlakeError: the chain holds none.
     """
-    session = boto3.Session()
     try:
+        session = boto3.Session()
         credentials = session.get_credentials()
         frozen = credentials.get_frozen_credentials() if credentials else None
     except BotoCoreError as error:
@@ -224,6 +243,17 @@ def split_s3(url: str) -> tuple[str, str]:
     """Bucket and prefix of ``s3://bucket/prefix``."""
     parts = urlparse(url)
     return parts.netloc, unquote(parts.path).strip("/")
+
+
+def _below(top: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(top, onerror=_unless_absent):
+        links = (name for name in folders if Path(folder, name).is_symlink())
+        yield from (Path(folder, name) for name in (*links, *files))
+
+
+def _unless_absent(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _reason(error: ClientError) -> str:
