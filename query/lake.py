@@ -1,0 +1,270 @@
+"""One DuckDB that holds nothing but the view ``requests``, over the hot days and the archive, with everything else shut.
+
+Promises: the view has exactly the columns of ``core.schema``, in their order and types, whatever days there are, and also when
+there are none. Day files are attached read-only. Once open, the connection reaches no file, address or setting beyond the
+archive's table and its own temporary folder, whose files DuckDB encrypts under a key that dies with it. Time zone is UTC.
+
+Time is an argument: ``lake_now()`` is the instant the view was given, and ``now()``, ``current_timestamp``, ``current_date``,
+``today()``, ``age(t)`` and the like follow it, so that a simulated directory answers by its own clock.
+
+While a day file is attached no other process can write to it: DuckDB's readers hold a shared lock. Close the connection soon.
+"""
+
+import datetime as dt
+import os
+import re
+import shutil
+import socket
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from core.clock import UTC
+from core.errors import AuditlakeError, LockedError, UsageError
+from core.schema import COLUMNS, EVENT_TIME
+from core.steps import step
+from query.errors import ViewMovedError, explain, one_line
+from storage import extensions
+
+__all__ = ["HotFile", "LakeView", "S3Access", "open_lake"]
+
+_SQL_TYPES = {
+    pa.string(): "VARCHAR",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.float64(): "DOUBLE",
+    pa.date32(): "DATE",
+    EVENT_TIME: "TIMESTAMPTZ",
+}
+_LOCKED = ("Could not set lock", "Unique file handle conflict")
+_METADATA = "/metadata/"
+_SIZE = re.compile(r"[1-9]\d*(\.\d+)? ?[KMGT]i?B\Z", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class HotFile:
+    """One day's encrypted DuckDB file, with a table ``rows``; ``key`` is its encryption key, as DuckDB takes it."""
+
+    path: Path
+    key: str
+    day: dt.date
+
+    def __repr__(self) -> str:
+        return f"HotFile({self.day})"
+
+    @property
+    def database(self) -> str:
+        """The name it is attached by: ``d20150517``."""
+        return f"d{self.day:%Y%m%d}"
+
+
+@dataclass(frozen=True)
+class S3Access:
+    """How to read the archive's bucket; ``endpoint`` is ``host:port`` without a scheme, empty for Amazon's own."""
+
+    access_key: str
+    secret_key: str
+    session_token: str = ""
+    endpoint: str = ""
+    region: str = "us-east-1"
+    path_style: bool = False
+    use_ssl: bool = True
+
+    def __repr__(self) -> str:
+        return f"S3Access({self.endpoint or 'Amazon'}, {self.region})"
+
+
+@dataclass(frozen=True)
+class LakeView:
+    """What a view is built of.
+
+    :param now: what SQL takes for the present, aware.
+    :param temp_dir: a folder that may be made and used for spilled data.
+    :param hot: the hot days, each day once.
+    :param archive: location of the Iceberg table's metadata file, ``file:///…`` or ``s3://…``; ``None`` without an archive.
+    :param s3: access to the bucket, when the archive is on S3.
+    :param memory_limit: memory for DuckDB's own buffers, such as ``1GB``; values under way come on top (``query.limits``).
+    :param temp_limit: disk space for spilled data, such as ``10GB``.
+    :param threads: 0 for one per core.
+    :param unfinished: batches that are being written: not seen until they are whole.
+    :param patience: how long to wait for a writer to let go of a day file, seconds.
+    """
+
+    now: dt.datetime
+    temp_dir: Path
+    hot: tuple[HotFile, ...] = ()
+    archive: str | None = None
+    s3: S3Access | None = None
+    memory_limit: str = "1GB"
+    temp_limit: str = "10GB"
+    threads: int = 0
+    patience: float = 5.0
+    unfinished: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if len({file.day for file in self.hot}) != len(self.hot):
+            raise ValueError("a day appears twice among the hot files")
+        if self.archive is not None and _METADATA not in self.archive:
+            raise ValueError(f"{self.archive!r} is not the location of an Iceberg metadata file")
+
+
+def open_lake(view: LakeView) -> duckdb.DuckDBPyConnection:
+    """Open the view; the caller closes the connection.
+
+    :raises LockedError: a writer holds a day file.
+    :raises ViewMovedError: a day file or the archive's metadata is gone; build the view anew.
+    :raises UsageError: a limit is no size or number.
+    :raises AuditlakeError: a day file has another key or is damaged; an extension is missing.
+    """
+    connection = _connect(view)
+    try:
+        _attach_all(connection, view)
+        for statement in (*_clock_macros(view.now), _view(view), *_lock(view)):
+            connection.execute(statement)
+    except duckdb.Error as error:
+        connection.close()
+        raise explain(error) from None
+    except AuditlakeError:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect(view: LakeView) -> duckdb.DuckDBPyConnection:
+    folder = _temp_folder(view.temp_dir)
+    for name, size in {"memory_limit": view.memory_limit, "temp_limit": view.temp_limit}.items():
+        if not _SIZE.match(size):
+            raise UsageError(f"{name} {size!r} is not a size", "write a number and a unit, like 1GB")
+    threads = {"threads": view.threads} if view.threads else {}
+    connection = extensions.connect(temp_directory=str(folder), python_enable_replacements=False, **threads)
+    try:
+        for name in ("httpfs", "iceberg") if view.archive else ("httpfs",):
+            extensions.load(connection, "iceberg" if name == "iceberg" else "httpfs")
+        for setting in _settings(view):
+            connection.execute(setting)
+        if view.archive and view.s3:
+            connection.execute(_secret(_table_root(view.archive), view.s3))
+    except (duckdb.Error, AuditlakeError) as error:
+        connection.close()
+        raise explain(error) if isinstance(error, duckdb.Error) else error from None
+    return connection
+
+
+def _settings(view: LakeView) -> list[str]:
+    """Set after connecting: DuckDB 1.5.5 shows a ``max_temp_directory_size`` given at the start, and does not keep it.
+
+    Files read from the archive are not kept in memory: what has been destroyed must not be answered from a cache.
+    """
+    return [
+        f"SET memory_limit = {_text(view.memory_limit)}",
+        f"SET max_temp_directory_size = {_text(view.temp_limit)}",
+        "SET temp_file_encryption = true",
+        "SET enable_external_file_cache = false",
+        "SET TimeZone = 'UTC'",
+    ]
+
+
+def _temp_folder(parent: Path) -> Path:
+    """A folder of this connection's own, which DuckDB makes when it first spills and removes when it closes."""
+    step("query.make_temp_dir")
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mine = f"query-{socket.gethostname()}-"
+    for left in parent.glob(f"{mine}*"):
+        pid = left.name.removeprefix(mine).partition("-")[0]
+        if pid.isdigit() and not _alive(int(pid)):
+            step("query.remove_leftover")
+            shutil.rmtree(left, ignore_errors=True)
+    return parent / f"{mine}{os.getpid()}-{time.perf_counter_ns()}"
+
+
+def _alive(pid: int) -> bool:
+    with suppress(PermissionError):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+    return True
+
+
+def _attach_all(connection: duckdb.DuckDBPyConnection, view: LakeView) -> None:
+    deadline = time.perf_counter() + view.patience
+    for file in view.hot:
+        while (error := _attach(connection, file)) is not None:
+            if not any(word in str(error) for word in _LOCKED):
+                raise _attach_error(file, error)
+            if time.perf_counter() >= deadline:
+                raise LockedError(f"the hot file of {file.day} is being written by another process", "ask again in a moment")
+            time.sleep(0.1)
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, file: HotFile) -> duckdb.Error | None:
+    try:
+        connection.execute(f"ATTACH {_text(str(file.path))} AS {file.database} (READ_ONLY, ENCRYPTION_KEY {_text(file.key)})")
+    except duckdb.Error as error:
+        return error
+    return None
+
+
+def _attach_error(file: HotFile, error: duckdb.Error) -> AuditlakeError:
+    """Never DuckDB's whole message: it may quote the statement, and with it the key."""
+    if not file.path.exists():
+        return ViewMovedError(f"the hot file of {file.day} is gone", "ask again")
+    return AuditlakeError(f"the hot file of {file.day} cannot be opened: {one_line(error)}", "run auditlake verify")
+
+
+def _view(view: LakeView) -> str:
+    """Rows of all places by column name: a day file made before a column was added gives nulls for it."""
+    empty = ", ".join(f"NULL::{_SQL_TYPES[column.type]} AS {column.name}" for column in COLUMNS)
+    hidden = f" WHERE ingest_batch NOT IN ({', '.join(map(_text, sorted(view.unfinished)))})" if view.unfinished else ""
+    places = [f"SELECT * FROM {file.database}.rows{hidden}" for file in view.hot]
+    if view.archive:
+        places.append(f"SELECT * FROM iceberg_scan({_text(view.archive)})")
+    rows = " UNION ALL BY NAME ".join([f"SELECT {empty} WHERE false", *places])
+    columns = ", ".join(f"{column.name}::{_SQL_TYPES[column.type]} AS {column.name}" for column in COLUMNS)
+    return f"CREATE VIEW requests AS SELECT {columns} FROM ({rows})"
+
+
+def _clock_macros(now: dt.datetime) -> list[str]:
+    """Macros are found before DuckDB's functions of the same name, and ``current_date`` and its like are calls of these."""
+    instant = f"TIMESTAMPTZ '{now.astimezone(UTC).isoformat(sep=' ')}'"
+    local = f"TIMESTAMP '{now.astimezone(UTC).replace(tzinfo=None).isoformat(sep=' ')}'"
+    names = {instant: "lake_now now current_timestamp get_current_timestamp transaction_timestamp", local: "current_localtimestamp"}
+    names[f"({local})::DATE"] = "current_date today"
+    names[f"({local})::TIME"] = "current_time get_current_time current_localtime"
+    macros = [f"CREATE MACRO {name}() AS {value}" for value, each in names.items() for name in each.split()]
+    midnight = f"({local})::DATE::TIMESTAMPTZ"
+    macros.append(f"CREATE MACRO age(t) AS system.main.age({midnight}, t::TIMESTAMPTZ), (t, s) AS system.main.age(t, s)")
+    macros.append(f"CREATE MACRO ago(i) AS {instant} - i::INTERVAL")
+    return macros
+
+
+def _lock(view: LakeView) -> list[str]:
+    """Shut the doors. What stays open behind them is for the gate to refuse: COPY below the archive, DROP VIEW, CREATE SECRET,
+    and the attached files themselves, which DuckDB adds to ``allowed_paths`` when external access ends.
+    """
+    allowed = _text(_table_root(view.archive)) if view.archive else ""
+    return [
+        f"SET allowed_directories = [{allowed}]",
+        "SET enable_external_access = false",
+        "SET lock_configuration = true",
+    ]
+
+
+def _table_root(metadata: str) -> str:
+    return metadata.rpartition(_METADATA)[0] + "/"
+
+
+def _secret(root: str, s3: S3Access) -> str:
+    values = {"KEY_ID": s3.access_key, "SECRET": s3.secret_key, "SESSION_TOKEN": s3.session_token}
+    values |= {"ENDPOINT": s3.endpoint, "REGION": s3.region, "URL_STYLE": "path" if s3.path_style else "vhost", "SCOPE": root}
+    given = ", ".join(f"{name} {_text(value)}" for name, value in values.items() if value)
+    return f"CREATE SECRET archive (TYPE s3, USE_SSL {str(s3.use_ssl).lower()}, {given})"
+
+
+def _text(value: str) -> str:
+    """An SQL text literal."""
+    return "'" + value.replace("'", "''") + "'"
