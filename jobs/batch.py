@@ -43,6 +43,7 @@ class Batch:
     :param rows: the rows of each day, complete but for nothing.
     :param rejected: the lines for quarantine.
     :param refused: lines whose day is beyond the stream's limit.
+    :param newest: the latest day that any of the lines names; of a line that names none, today.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Batch:
     rows: Mapping[dt.date, pa.Table]
     rejected: pa.Table
     refused: int
+    newest: dt.date
 
     @property
     def days(self) -> dict[dt.date, int]:
@@ -86,7 +88,10 @@ def prepare(ctx: Context, road: Road, chunk: Chunk, batch: str) -> Batch:
     early = parsed.numbers[_mask(future)]
     aside = [chunk.set_aside, chunk.rejected(parsed.rejected, parsed.reasons), chunk.rejected(early, [FUTURE] * len(early))]
     rejected = _quarantine_rows(ctx, road, batch, pa.Table.from_batches(aside))
-    return Batch(batch, road.stream, chunk.lines, _by_day(rows), rejected, pc.sum(refused).as_py() or 0)
+    newest = pc.max(days).as_py() or utc_day(ctx.clock.now())
+    if len(chunk.set_aside) or len(parsed.rejected):
+        newest = max(newest, utc_day(ctx.clock.now()))
+    return Batch(batch, road.stream, chunk.lines, _by_day(rows), rejected, pc.sum(refused).as_py() or 0, newest)
 
 
 def store(

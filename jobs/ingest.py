@@ -229,7 +229,7 @@ def _store(ctx: Context, stream: str, work: _Work, batch: Batch, pipeline: Pipel
     if batch.refused:
         check_clock(ctx)
     fresh, chunk = work.fresh, work.fresh.chunk
-    last_day = max([*batch.days, *([utc_day(ctx.clock.now())] if not batch.days else [])])
+    last_day = min(batch.newest, utc_day(ctx.policies[stream].keep.after(ctx.clock.now())))
     facts = {"source": fresh.source, "format": work.form, "bytes": chunk.end - chunk.start, "digest": chunk.digest}
 
     def record(connection: sa.Connection) -> None:

@@ -23,7 +23,7 @@ _ORDER = "source_ip, source_address, event_time, ingest_batch, ingest_row"
 
 
 def roll(ctx: Context, dry_run: bool = False) -> Outcome:
-    """Roll every day that is due.
+    """Roll every day that is due, and tidy every table: a crash may have left one untidy after its last day was done.
 
     :raises AuditlakeError: a day could not be rolled; the days before it are done, and it stays hot.
     """
@@ -34,7 +34,7 @@ def roll(ctx: Context, dry_run: bool = False) -> Outcome:
         return Outcome("roll", "planned", decisions)
     segments = [decision.segment for decision in decisions]
     rows = 0
-    for stream in sorted({segment.stream for segment in segments}):
+    for stream in sorted({*(segment.stream for segment in segments), *ctx.archive.streams()}):
         days = [segment for segment in segments if segment.stream == stream]
         unseen = take_back_unseen(ctx, stream, keep=days)
         for number, segment in enumerate(sorted(days, key=lambda day: day not in unseen)):

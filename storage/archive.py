@@ -28,7 +28,7 @@ from pyiceberg.table import StaticTable, Table
 from pyiceberg.transforms import IdentityTransform
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.errors import AuditlakeError
+from core.errors import AuditlakeError, UsageError
 from core.schema import COLUMNS, by_name, stored_schema
 from core.segment import Segment
 from core.steps import step
@@ -194,14 +194,18 @@ class Archive:
                 table.maintenance.expire_snapshots().by_ids(old).commit()
 
     def unreachable(self, stream: str, *pointers: str | None) -> list[StoredObject]:
-        """Everything below the table's location that its newest state, and these metadata files, do not need."""
+        """Everything below the table's location that its newest state, and these metadata files, do not need.
+
+        A needed file that somebody has deleted is still there below its delete marker: then the marker goes, not the file.
+        """
         with _reported(f"archive of {stream} cannot be listed"):
             table = self._existing(stream)
             needed: set[str] = set()
             for state in [table, *(self._read(pointer) for pointer in set(pointers) - {None} if pointer)]:
                 needed |= _reachable(state) if state else set()
-            listed = self.objects.entries(self.table_location(stream))
-            return [entry for entry in listed if entry.key not in needed or entry.kind != "object" or not entry.latest]
+            listed = [*self.objects.entries(self.table_location(stream))]
+            hidden = {entry.key for entry in listed if entry.kind == "marker" and entry.latest}
+            return [e for e in listed if e.key not in needed or e.kind != "object" or not (e.latest or e.key in hidden)]
 
     def sweep(self, stream: str, *pointers: str | None) -> list[Failure]:
         """Delete what is :meth:`unreachable`, every version of it; returns what could not be deleted."""
@@ -230,9 +234,15 @@ class Archive:
     def _existing(self, stream: str) -> Table | None:
         with _reported(f"archive of {stream} cannot be read"):
             try:
-                return self._catalog().load_table((_NAMESPACE, stream))
+                table = self._catalog().load_table((_NAMESPACE, stream))
             except NoSuchTableError:
                 return None
+        place = self.table_location(stream).rstrip("/")
+        if table.location() != place:  # else a listing of the wrong place would call live files unneeded, or destroyed ones gone
+            raise UsageError(
+                f"archive of {stream} lies at {table.location()}, not at {place}", "name data directory and [archive] url as before"
+            )
+        return table
 
     def _table(self, stream: str) -> Table:
         existing = self._existing(stream)

@@ -127,9 +127,7 @@ class Control:
         try:
             _metadata.create_all(self.engine)
             if self._sqlite:
-                with self.write() as connection:
-                    for statement in _APPEND_ONLY:
-                        connection.execute(sa.text(statement))
+                self._guard_ledger()
         except DBAPIError as error:
             raise AuditlakeError(
                 f"control database {self.engine.url.render_as_string()} cannot be opened: {error.orig}",
@@ -166,6 +164,16 @@ class Control:
         with self.engine.connect() as connection:
             row = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
         return int(row[0]) == 0
+
+    def _guard_ledger(self) -> None:
+        """Make the triggers that are missing; a reader finds them all, and must not wait for a writer."""
+        query = "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'ledger'"
+        with self.read() as connection:
+            if connection.exec_driver_sql(query).scalar() == len(_APPEND_ONLY):
+                return
+        with self.write() as connection:
+            for statement in _APPEND_ONLY:
+                connection.execute(sa.text(statement))
 
     def get_meta(self, connection: sa.Connection, key: str) -> str | None:
         """The value of a key, or ``None``."""

@@ -87,7 +87,7 @@ class KeyRing:
             return None
         try:
             return self._master.decrypt(wrapped[:_NONCE], wrapped[_NONCE:], str(segment).encode()).hex()
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: too short to be a wrapped key
             raise AuditlakeError(
                 f"the master key does not open the key of {segment}", "give the master key that this data directory was made with"
             ) from None

@@ -37,6 +37,8 @@ __all__ = [
     "url_to_path",
 ]
 
+_ATTEMPTS = 5
+
 
 @dataclass(frozen=True, order=True)
 class StoredObject:
@@ -145,7 +147,7 @@ class S3Objects:
             aws_secret_access_key=access.secret_key,
             aws_session_token=access.session_token or None,
             config=Config(
-                retries={"mode": "standard", "max_attempts": 5},
+                retries={"mode": "standard", "max_attempts": _ATTEMPTS},
                 s3={"addressing_style": "path" if access.path_style else "auto"},
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
