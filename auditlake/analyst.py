@@ -4,17 +4,21 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 from auditlake.lake import Lake
+from auditlake.settings import size_bytes
 from core.errors import AuditlakeError
 from query import lake as view
 from query.errors import ViewMovedError
+from query.limits import capped_memory
 from query.output import write
-from query.run import run
+from query.run import Result, run
 from storage import intake, pointers
 from storage.objects import S3Access
 
 __all__ = ["answer", "build_view"]
 
 _TRIES = 5
+_PROCESS_BYTES = 512 * 2**20
+"""What the process needs beside the query: libraries, extensions, the first pages of every hot file."""
 
 
 def answer(lake: Lake, sql: str, form: str, output: Path | None, stream: str = "requests") -> None:
@@ -24,16 +28,17 @@ def answer(lake: Lake, sql: str, form: str, output: Path | None, stream: str = "
 
     :raises AuditlakeError: the statement is refused or fails.
     """
+    with capped_memory(2 * size_bytes(lake.settings.query.memory) + _PROCESS_BYTES), _begin(lake, sql, stream) as result:
+        write(result, form, output, table_rows=lake.settings.query.table_rows)
+
+
+def _begin(lake: Lake, sql: str, stream: str) -> Result:
     for _ in range(_TRIES):
         try:
-            result = run(build_view(lake, stream), sql)
-            break
+            return run(build_view(lake, stream), sql)
         except ViewMovedError as error:
             moved = error
-    else:
-        raise AuditlakeError(f"the data moved {_TRIES} times while the query began: {moved.problem}", "ask again")
-    with result:
-        write(result, form, output, table_rows=lake.settings.query.table_rows)
+    raise AuditlakeError(f"the data moved {_TRIES} times while the query began: {moved.problem}", "ask again")
 
 
 def build_view(lake: Lake, stream: str = "requests") -> view.LakeView:

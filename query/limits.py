@@ -6,15 +6,28 @@ for all memory there is. Under this bound such an allocation fails, DuckDB gives
 """
 
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["cap_memory"]
+__all__ = ["cap_memory", "capped_memory"]
 
 
 def cap_memory(limit: int) -> None:
     """Let this process hold at most ``limit`` bytes of private memory, or what is already the limit if that is less.
 
-    For a process that does nothing else than query, since it cannot be taken back. Works on Linux; elsewhere it may not bind.
+    For a process that does nothing else than query. Works on Linux; elsewhere it may not bind.
     """
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     wanted = limit if most == resource.RLIM_INFINITY else min(limit, most)
     resource.setrlimit(resource.RLIMIT_DATA, (wanted, most))
+
+
+@contextmanager
+def capped_memory(limit: int) -> Iterator[None]:
+    """The same as long as the block lasts, for a process that queries now and does something else later."""
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    cap_memory(limit)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)

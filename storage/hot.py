@@ -51,14 +51,14 @@ class HotStore:
     :param scratch: where DuckDB may spill, encrypted.
     :param memory_limit: DuckDB's limit, such as ``512MB``.
     :param threads: threads DuckDB may use; 0 for one a core.
+    :param spill_limit: disk space for spilled pages, such as ``20GB``; DuckDB heeds it only when set after connecting.
     """
 
-    def __init__(self, root: Path, scratch: Path, memory_limit: str = "512MB", threads: int = 0) -> None:
+    def __init__(self, root: Path, scratch: Path, memory_limit: str = "512MB", threads: int = 0, spill_limit: str = "20GB") -> None:
         self._root = root
         self._scratch = scratch
-        self._config: dict[str, str | bool | int | float | list[str]] = {
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
+        self._spill_limit = spill_limit
+        self._config: dict[str, str | bool | int] = {
             "memory_limit": memory_limit,
             "temp_directory": str(scratch),
             "temp_file_encryption": "true",
@@ -264,9 +264,10 @@ class HotStore:
         if self._connection is None:
             self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._connection = duckdb.connect(config=self._config)
+            self._connection = extensions.connect(**self._config)
             extensions.load(self._connection, "httpfs")
             self._connection.execute("SET TimeZone = 'UTC'")
+            self._connection.execute(f"SET max_temp_directory_size = '{self._spill_limit}'")
         return self._connection
 
 
