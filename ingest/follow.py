@@ -1,0 +1,343 @@
+"""A file met again: what of it has been read already, and what is new.
+
+- Every byte of the file is accounted for, in order: read before (:class:`Repeated`), new (:class:`Fresh`), or left for later
+  (:class:`Unfinished`); and every line is counted once: ``sum(lines)`` of all three is the number of lines in the file.
+- Nothing is believed by name, size or date: known spans are compared with the actual bytes, by digest. Of several known
+  sources the one that agrees longest wins.
+- Where the file differs from what is known (truncated and rewritten, restored from an older copy), the equal lines before
+  are repeated, and from the first different line on it is a new source, a branch of the known one. A file that shares with
+  a known one no more than the head is another file: one equal line is no evidence.
+- Lazy: the caller stores each fresh chunk before it asks for the next, so that a crash leaves a clean prefix. A batch whose
+  writing began (``Span.stored`` is false) is given again as the very same range, also when the file has grown since.
+- Memory: one chunk, or one known span, whichever is longer.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ingest.batches import RAW_BYTES, Chunk, Chunker, Limits, OpenLine, line_digests, newlines_of, pieces_of
+from ingest.identity import HEAD_BYTES, HEADLESS, Branch, KnownSource, Span, batch_id, head_fingerprint, head_length, source_id
+from ingest.lines import Bytes
+from ingest.sources import Reader
+
+__all__ = ["Event", "Fresh", "Repeated", "Unfinished", "follow"]
+
+Lookup = Callable[[str], Iterable[KnownSource]]
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """A range that was read before: nothing to store.
+
+    :param source: id of a known source that has it.
+    :param lines: lines in it.
+    """
+
+    source: str
+    start: int
+    end: int
+    lines: int
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """A chunk to store as one batch, then to remember as a span of its source.
+
+    :param source: id of the source the chunk belongs to.
+    :param new: whether that source is not known yet: it is to be remembered under ``key``.
+    :param key: the file's head fingerprint.
+    :param branch: for a new source that shares its beginning with a known one, the spans to copy; else ``None``.
+    """
+
+    source: str
+    new: bool
+    key: str
+    branch: Branch | None
+    chunk: Chunk
+
+    @property
+    def batch(self) -> str:
+        """The batch's id."""
+        return batch_id(self.source, self.chunk.start, self.chunk.end, self.chunk.digest)
+
+    @property
+    def span(self) -> Span:
+        """The span to remember once the batch is stored."""
+        return Span.of(self.chunk)
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A last line without its newline, left for later.
+
+    :param start: offset of its first byte in the source.
+    :param length: bytes of it so far.
+    """
+
+    start: int
+    length: int
+    lines: int = 1
+
+
+Event = Repeated | Fresh | Unfinished
+
+
+def follow(reader: Reader, lookup: Lookup, limits: Limits | None = None, *, leave_unterminated: bool = False) -> Iterator[Event]:
+    """What a source brings, compared with the known ones.
+
+    :param reader: at the source's first byte.
+    :param lookup: the known sources that were stored under a head fingerprint, as they are at the time of the call.
+    :param leave_unterminated: leave a last line without a newline for later, as its writer may not be done with it.
+    :raises AuditlakeError: the source ended early (damage); after everything before.
+    """
+    replay = _Replay(reader, lookup)
+    yield from replay.run()
+    yield from _fresh(reader, replay, limits or Limits(), leave_unterminated)
+    reader.check()
+
+
+def _fresh(reader: Reader, replay: "_Replay", limits: Limits, leave: bool) -> Iterator[Event]:
+    """What follows the bytes that were read before."""
+    match, opened = replay.match, replay.opened()
+    chunker, origin = Chunker(reader, limits, opened), _Origin(match, replay.key)
+    if opened and reader.at_end():
+        yield Repeated(match.source, match.end, match.end, 1) if opened.counted else Unfinished(opened.start, opened.length)
+    elif match.begun:
+        chunk = chunker.exactly(match.begun.end - match.begun.start, final=match.begun.lines > 0)
+        yield from _counted_before(chunk, match, chunk.start)
+        yield origin.fresh(chunk)
+    for chunk in chunker:
+        nothing_new = chunk.ends_open_line and not chunk.lines and reader.at_end()
+        yield from _counted_before(chunk, match, chunk.end if nothing_new else chunk.start)
+        kept = chunk.without_last_line() if leave else chunk
+        if kept and not nothing_new:
+            yield origin.fresh(kept)
+        if kept is not chunk and chunk.open_line:
+            yield Unfinished(chunk.open_line.start, chunk.open_line.length)
+
+
+def _counted_before(chunk: Chunk, match: "_Match", end: int) -> Iterator[Repeated]:
+    """The line that the chunk's first bytes only end, as repeated; with these bytes, when there is nothing else."""
+    if chunk.ends_open_line:
+        yield Repeated(match.source, chunk.start, end, int(chunk.start == match.end))
+
+
+@dataclass(frozen=True)
+class _Match:
+    """How far a known source agrees with the file.
+
+    :param end: up to this offset; with ``begun``, that span follows there.
+    :param whole: how many of its spans agree whole.
+    :param partial: what agrees of the next.
+    :param complete: whether all that was stored of it agrees, so that the file goes on where it ends.
+    :param counted: whether the line that is open at ``end``, if one is, has been counted.
+    :param begun: the span that agrees too, but may be half stored.
+    """
+
+    end: int = 0
+    source: str = ""
+    whole: int = 0
+    partial: Span | None = None
+    complete: bool = False
+    counted: bool = True
+    begun: Span | None = None
+
+    @property
+    def rank(self) -> tuple[bool, int, bool]:
+        return self.begun is not None, self.end, self.complete
+
+
+class _Origin:
+    """Names the source that fresh chunks belong to."""
+
+    def __init__(self, match: _Match, key: str) -> None:
+        self._match = match
+        self._key = key
+        self._source = match.source if match.complete else ""
+
+    def fresh(self, chunk: Chunk) -> Fresh:
+        match = self._match
+        if self._source:
+            return Fresh(self._source, False, self._key, None, chunk)
+        self._source = source_id(self._key, match.source, match.end, chunk.digest)
+        branch = Branch(match.source, match.whole, match.partial) if match.source else None
+        return Fresh(self._source, True, self._key, branch, chunk)
+
+
+class _Candidate:
+    """A known source that has agreed so far."""
+
+    def __init__(self, known: KnownSource) -> None:
+        self.id = known.id
+        self._spans = known.spans
+        self._whole = 0
+        self._end = 0
+        self._counted = True
+        self.span: Span | None = None
+        self._load()
+
+    def _load(self) -> None:
+        self.span = self._spans[self._whole] if self._whole < len(self._spans) else None
+
+    def advance(self) -> None:
+        """The current span agrees whole."""
+        assert self.span is not None
+        self._counted = self.span.terminated or self.span.lines > 0
+        self._whole, self._end = self._whole + 1, self.span.end
+        self._load()
+
+    def match(self) -> _Match:
+        """With the spans before the current one."""
+        complete = self.span is None or not self.span.stored
+        return _Match(self._end, self.id, self._whole, None, complete, self._counted)
+
+    def match_begun(self) -> _Match:
+        """With the current span too, which may be half stored."""
+        return _Match(self._end, self.id, self._whole, None, True, self._counted, self.span)
+
+    def match_partly(self, actual: Bytes, at_end: bool) -> _Match:
+        """With those lines at the front of the current span that are equal.
+
+        :param actual: the file's bytes in the span's range.
+        :param at_end: whether the file ends with them.
+        """
+        assert self.span is not None
+        pieces, size = _equal_lines(actual, at_end, self.span.line_digests)
+        if pieces == 0 or not self.span.stored:
+            return self.match()
+        return _Match(self._end + size, self.id, self._whole, _front(self.span, actual[:size], pieces))
+
+
+def _front(span: Span, actual: Bytes, pieces: int) -> Span:
+    """The part of a span that holds its first pieces."""
+    digests = span.line_digests[: 4 * pieces]
+    lines = pieces - (len(span.line_digests) // 4 - span.lines)
+    return Span(span.start, span.start + len(actual), hashlib.sha256(actual.data).hexdigest(), lines, digests, bool(actual[-1] == 0x0A))
+
+
+def _equal_lines(actual: Bytes, at_end: bool, stored: bytes) -> tuple[int, int]:
+    """How many whole lines at the front are those of the stored digests, and their bytes."""
+    newlines = newlines_of(actual)
+    starts, ends = pieces_of(actual, newlines)
+    known = np.frombuffer(stored, dtype="<u4")
+    count = min(len(known), len(starts) if at_end else len(newlines))
+    different = np.flatnonzero(line_digests(actual, starts[:count], ends[:count]) != known[:count])
+    equal = int(different[0]) if len(different) else count
+    return equal, min(int(ends[equal - 1]) + 1, len(actual)) if equal else 0
+
+
+class _Replay:
+    """Compares the front of a file with known sources; leaves the reader after the last byte that agrees."""
+
+    def __init__(self, reader: Reader, lookup: Lookup) -> None:
+        self.match = _Match()
+        self._reader = reader
+        first = reader.read(HEAD_BYTES)
+        self._window = np.frombuffer(first, dtype=np.uint8)
+        self._base = 0
+        self._told = 0
+        self._line = _LineInProgress()
+        self.key = head_fingerprint(first)
+        self._head = head_length(first) or 0
+        self._last_line = first.rfind(b"\n") + 1 if len(first) < HEAD_BYTES else -1
+        self._alive = [candidate for known in self._known(lookup) if (candidate := self._admit(known))]
+
+    def _known(self, lookup: Lookup) -> Iterator[KnownSource]:
+        seen = set()
+        for key in dict.fromkeys((self.key, HEADLESS)) if len(self._window) else ():
+            for known in lookup(key):
+                if known.id not in seen:
+                    seen.add(known.id)
+                    yield known
+
+    def _admit(self, known: KnownSource) -> _Candidate | None:
+        """The candidate, unless the first bytes tell already that not even its first span agrees: most are told so."""
+        candidate = _Candidate(known)
+        if candidate.span is None:
+            return None
+        front = self._window[: candidate.span.end]
+        at_end = len(self._window) < min(HEAD_BYTES, candidate.span.end)
+        pieces, _ = _equal_lines(front, at_end, candidate.span.line_digests)
+        if pieces >= min(len(newlines_of(front)), len(candidate.span.line_digests) // 4) and not at_end:
+            return candidate
+        self._consider(candidate.match_partly(front, at_end))
+        return None
+
+    def _consider(self, match: _Match) -> None:
+        """Take the match if it is the best so far, and evident: of a source's spans, or more than the head, or all there is."""
+        evident = match.whole or match.begun or match.end > self._head or match.end >= self._last_line >= 1
+        if evident and match.rank > self.match.rank:
+            self.match = match
+
+    def run(self) -> Iterator[Repeated]:
+        """The ranges that were read before; then the reader stands after them."""
+        while self._alive and not self.match.begun:
+            candidate = min(self._alive, key=lambda one: one.span.end if one.span else 0)
+            if self._advance(candidate):
+                yield from self._tell(candidate.match())
+        yield from self._tell(self.match)
+        self._reader.unread(self._window[self.match.end - self._base :].tobytes())
+        self._window = self._window[:0]
+
+    def _advance(self, candidate: _Candidate) -> bool:
+        """Compare its current span; whether one more agrees."""
+        span = candidate.span
+        assert span is not None
+        actual = self._bytes(span)
+        agrees = hashlib.sha256(actual.data).hexdigest() == span.digest
+        if agrees and span.stored:
+            candidate.advance()
+            if candidate.span is None:
+                self._alive.remove(candidate)
+                self._consider(candidate.match())
+            return True
+        self._alive.remove(candidate)
+        if agrees and span.start >= self._told:
+            self._consider(candidate.match_begun())
+        else:
+            self._consider(candidate.match_partly(actual, at_end=len(actual) < span.end - span.start))
+        return False
+
+    def _bytes(self, span: Span) -> Bytes:
+        """The file's bytes in the span's range; keeps those that another candidate still needs."""
+        base = min(one.span.start for one in self._alive if one.span)
+        kept = self._window[base - self._base :]
+        missing = max(0, span.end - base - len(kept))
+        if missing:
+            window = np.empty(len(kept) + missing, dtype=np.uint8)
+            window[: len(kept)] = kept
+            kept = window[: len(kept) + self._reader.readinto(window[len(kept) :].data)]
+        self._window, self._base = kept, base
+        return kept[span.start - base : span.end - base]
+
+    def _tell(self, match: _Match) -> Iterator[Repeated]:
+        if match.end > self._told:
+            told = self._window[self._told - self._base : match.end - self._base]
+            newlines = newlines_of(told)
+            yield Repeated(match.source, self._told, match.end, len(newlines))
+            self._line.feed(told, int(newlines[-1]) if len(newlines) else -1)
+            self._told = match.end
+
+    def opened(self) -> OpenLine | None:
+        """The line that is open where the agreement ends."""
+        line = self._line
+        return OpenLine(self._told - line.length, line.length, line.head, self.match.counted) if line.length else None
+
+
+class _LineInProgress:
+    """The line that is not ended by the bytes fed so far."""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self.head = b""
+
+    def feed(self, data: Bytes, newline: int) -> None:
+        """:param newline: position of the last newline in the data; -1 when there is none."""
+        if newline >= 0:
+            self.length, self.head = 0, b""
+        tail = data[newline + 1 :]
+        self.length += len(tail)
+        self.head = (self.head + tail[:RAW_BYTES].tobytes())[:RAW_BYTES]
