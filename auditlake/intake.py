@@ -8,7 +8,7 @@ from auditlake.settings import Settings, size_bytes
 from ingest.batches import Limits
 from jobs.ingest import IngestOptions, Tally, ingest
 from jobs.retry import retry
-from transforms.pipeline import TransformOptions
+from transforms.pipeline import EMBEDDED, Embedded, TransformOptions
 
 __all__ = ["ingest_files", "ingest_options", "retry_quarantine"]
 
@@ -38,5 +38,5 @@ def transform_options(settings: Settings) -> TransformOptions:
     )
 
 
-def _database(setting: str) -> Path | None:
-    return None if setting == "embedded" else Path(setting)
+def _database(setting: str) -> Path | Embedded | None:
+    return EMBEDDED if setting == EMBEDDED else None if setting == "off" else Path(setting)

@@ -1,0 +1,141 @@
+"""Browser, system and device out of the User-Agent header.
+
+Promises: names and versions are ua-parser's (https://github.com/ua-parser/uap-core), with its Rust engine; device types are
+those of the package user-agents, fed from that engine instead of its own slow one, after the rule for bots below. Each
+distinct agent is parsed once and remembered across batches, up to a bound. An agent that is null, empty or ``-`` gives
+nulls; one longer than 1,024 characters is read up to there, and stays whole in ``user_agent_original``.
+
+``bot`` is a program without a person before it: what ua-parser calls a spider; an agent with a word, web or e-mail address that
+robots carry (crawler, monitor, ``+https://``); an HTTP library or tool (curl, python-requests); and an agent that names no
+known system or device and does not claim to be a browser (``Zabbix``, ``Name/1.0``, ``Mozilla/5.0 (compatible; Name)``).
+"""
+
+import functools
+import re
+from importlib.metadata import version as package_version
+
+import pyarrow as pa
+import ua_parser
+import user_agents.parsers as device_rules
+from ua_parser.loaders import load_lazy_builtins
+
+from transforms.base import distinct, put, spread, text_column
+
+__all__ = ["DEVICE_TYPES", "Agents"]
+
+DEVICE_TYPES = ("desktop", "mobile", "tablet", "bot", "other")
+
+_LONGEST = 1024
+_REMEMBERED = 50_000
+_COLUMNS = (
+    "user_agent_name",
+    "user_agent_version",
+    "user_agent_os_name",
+    "user_agent_os_version",
+    "user_agent_device_name",
+    "user_agent_device_type",
+)
+_UNKNOWN = "Other"
+
+# "Cubot" makes telephones.
+_ROBOT = re.compile(
+    r"(?<!cu)bot(?![a-z]{3})|crawl|spider|slurp|scrap(?:er|ing|y)|fetch(?:er)?\b|monitor|uptime|synthetic|headless|lighthouse"
+    r"|selenium|puppeteer|playwright|phantomjs|validator|checker|preview|archiver|scanner|https?:/|\bwww\.|\w@[a-z][\w-]*\.[a-z]"
+    r"|\bcurl\b|\bwget\b|\bpython|^java/|go-http-client|libwww|httpclient|node-fetch|\baxios/|\bperl\b|\bphp/|\bruby\b",
+    re.IGNORECASE,
+)
+
+Facts = tuple[str | None, ...]
+
+
+class _Rules(device_rules.UserAgent):  # type: ignore[misc]
+    """The device rules of user-agents over a result of ua-parser's fast engine."""
+
+    def __init__(self, result: ua_parser.DefaultedResult) -> None:
+        self.ua_string = result.string
+        agent, system, device = result.user_agent, result.os, result.device
+        # Not by the package's own helpers: they fail on digits such as a superscript two.
+        self.os = device_rules.OperatingSystem(system.family, (), _version(system) or "")
+        self.browser = device_rules.Browser(agent.family, (), _version(agent) or "")
+        self.device = device_rules.Device(device.family, device.brand, device.model)
+
+    def device_type(self) -> str:
+        """One of :data:`DEVICE_TYPES`."""
+        if self.is_bot or _ROBOT.search(self.ua_string):
+            return "bot"
+        if self.is_tablet:
+            return "tablet"
+        if self.is_mobile:
+            return "mobile"
+        if self.is_pc:
+            return "desktop"
+        return "bot" if self._is_nameless_program() else "other"
+
+    def _is_nameless_program(self) -> bool:
+        unknown = self.os.family == _UNKNOWN and self.device.family == _UNKNOWN
+        browser = self.ua_string.startswith(("Mozilla/", "Opera/")) and "compatible;" not in self.ua_string
+        return unknown and not browser
+
+
+class Agents:
+    """Fills the ``user_agent_`` columns from ``user_agent_original``."""
+
+    name = "agents"
+    warnings: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        self._parse = _engine()
+        self._known: dict[str, Facts] = {}
+
+    @property
+    def version(self) -> dict[str, str]:
+        """``type`` and ``build`` of ua-parser's expressions, release of the device rules and of our own."""
+        return {
+            "type": "ua-parser",
+            "build": package_version("ua-parser-builtins"),
+            "user-agents": package_version("user-agents"),
+            "rules": "1",
+        }
+
+    def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The same rows with the columns of browser, system and device."""
+        values, numbers = distinct(text_column(batch, "user_agent_original"))
+        facts = [self._facts(agent) for agent in values.to_pylist()]
+        columns = zip(*facts, strict=True) if facts else [()] * len(_COLUMNS)
+        arrays = (spread(pa.array(column, pa.string()), numbers) for column in columns)
+        return put(batch, dict(zip(_COLUMNS, arrays, strict=True)))
+
+    def _facts(self, agent: str) -> Facts:
+        text = agent[:_LONGEST].strip()
+        found = self._known.get(text)
+        if found is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            found = self._known[text] = self._read(text)
+        return found
+
+    def _read(self, text: str) -> Facts:
+        if text in ("", "-"):
+            return (None,) * len(_COLUMNS)
+        result = self._parse(text, ua_parser.Domain.ALL).complete()
+        full = result.with_defaults()
+        return (
+            full.user_agent.family,
+            _version(result.user_agent),
+            result.os.family if result.os else None,
+            _version(result.os),
+            full.device.family,
+            _Rules(full).device_type(),
+        )
+
+
+@functools.cache
+def _engine() -> ua_parser.Resolver:
+    """ua-parser's engine: a tenth of a second to make, and without memory of what it parsed."""
+    return ua_parser.BestAvailableResolver(load_lazy_builtins())
+
+
+def _version(found: ua_parser.UserAgent | ua_parser.OS | None) -> str | None:
+    """The parts of a version that are known, joined by dots."""
+    parts = (found.major, found.minor, found.patch, found.patch_minor) if found else ()
+    return ".".join(part for part in parts if part) or None

