@@ -1,0 +1,292 @@
+"""Lines of one fixed shape, taken apart all at once: fields are where the literals around them leave them.
+
+A :class:`Template` is a sequence of literals (``bytes``) and :class:`Field`; what Apache's LogFormat or nginx's log_format
+describes. The fast road finds each delimiter byte once in the whole buffer and moves one cursor per line from field to
+field; nothing is interpreted per line. Lines that do not fit it (an unescaped quote within a quoted field, a line cut off
+within its last one, a user name with a space) are tried one by one on the slow road, in time linear in their length.
+
+A field ends at the first byte of the literal that follows it, or at the end of the line. When that byte is a quote, one
+that follows an odd number of backslashes does not end it. The result is places in the buffer, not values: ``values`` and
+``times`` make columns of them.
+
+Source: https://httpd.apache.org/docs/2.4/mod/mod_log_config.html (escaping: "Format Notes").
+"""
+
+import itertools
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from ingest.lines import Bytes, Lines, Numbers
+
+__all__ = ["Field", "Marks", "Mask", "Span", "Spans", "Template"]
+
+Mask = npt.NDArray[np.bool_]
+SPACE, QUOTE, BACKSLASH = b' "\\'
+
+
+@dataclass(frozen=True)
+class Field:
+    """A piece of a line that has a value.
+
+    :param name: the key of its span.
+    :param label: what people call it, for reasons.
+    :param width: its length in bytes when that never varies, else 0: saves the search for its end.
+    :param numeric: only digits, or ``-``; helps the slow road to tell it from text.
+    """
+
+    name: str
+    label: str
+    width: int = 0
+    numeric: bool = False
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where one field is in each line: ``[start, end)``, int64[lines] both. Starts ascend; spans do not overlap."""
+
+    starts: Numbers
+    ends: Numbers
+
+    def take(self, rows: Numbers | Mask) -> "Span":
+        """The spans of these rows."""
+        return Span(self.starts[rows], self.ends[rows])
+
+
+@dataclass(frozen=True)
+class Spans:
+    """The fields of many lines.
+
+    :param fields: span of each field by name; meaningless (yet within the buffer) for lines that do not fit.
+    :param fits: whether the line is of the template's shape, bool[lines].
+    """
+
+    fields: dict[str, Span]
+    fits: Mask
+
+
+class Marks:
+    """Positions of delimiter bytes in one buffer, each found once: shared by all templates tried on the same lines."""
+
+    def __init__(self, data: Bytes) -> None:
+        self.data = data
+        self._of: dict[int, Numbers] = {}
+
+    def of(self, byte: int) -> Numbers:
+        """Positions of the byte, ascending, int64; of a quote only those that are not escaped."""
+        if byte not in self._of:
+            found = np.flatnonzero(self.data == byte)
+            self._of[byte] = self._unescaped(found) if byte == QUOTE else found
+        return self._of[byte]
+
+    def _unescaped(self, quotes: Numbers) -> Numbers:
+        """The quotes that do not follow a run of backslashes of odd length."""
+        slashes = self.of(BACKSLASH)
+        if not len(slashes) or not len(quotes):
+            return quotes
+        first = np.flatnonzero(np.diff(slashes, prepend=-2) != 1)
+        length = np.diff(first, append=len(slashes))
+        after = slashes[first] + length
+        place = np.searchsorted(quotes, after)
+        escaped = (length % 2 == 1) & (quotes.take(place, mode="clip") == after)
+        return np.delete(quotes, place[escaped])
+
+    def next(self, byte: int, cursor: Numbers) -> tuple[Numbers, Numbers]:
+        """For each cursor, the index among :meth:`of` of the first such byte at or after it, and its position (or the buffer's end)."""
+        index = np.searchsorted(self.of(byte), cursor)
+        return index, self.at(byte, index)
+
+    def at(self, byte: int, index: Numbers) -> Numbers:
+        """Positions of these of the byte's marks; the buffer's end when there are not as many."""
+        marks = self.of(byte)
+        if not len(marks):
+            return np.full(len(index), len(self.data), np.int64)
+        return np.where(index < len(marks), marks.take(index, mode="clip"), len(self.data))
+
+
+class Template:
+    """A shape of lines.
+
+    :param parts: literals and fields in turn; no two fields touch.
+    :param rest: name of a further field for what follows the last literal, when that begins with a space; ``None`` when
+        nothing may follow.
+    """
+
+    def __init__(self, *parts: bytes | Field, rest: str | None = None) -> None:
+        self.parts = parts
+        self.rest = rest
+        if any(isinstance(a, Field) and isinstance(b, Field) for a, b in itertools.pairwise(parts)):
+            raise ValueError("two fields touch: nothing says where the first ends")
+
+    def stop(self, number: int) -> int:
+        """The byte that ends the field at that place among the parts."""
+        following = self.parts[number + 1] if number + 1 < len(self.parts) else b" "
+        assert isinstance(following, bytes)
+        return following[0]
+
+    def spans(self, lines: Lines, marks: Marks | None = None) -> Spans:
+        """Where each field is in each line, on the fast road only."""
+        return _Walk(self, lines, marks or Marks(lines.data)).run()
+
+    def mend(self, lines: Lines, spans: Spans, numbers: Numbers) -> dict[int, str]:
+        """Try these lines on the slow road and correct their spans.
+
+        :returns: for each of them why it is not of this shape, or an empty text when it is.
+        """
+        return {number: self._mend_line(lines, spans, number) for number in numbers.tolist()}
+
+    def _mend_line(self, lines: Lines, spans: Spans, number: int) -> str:
+        outcome = self._loose.match(lines.line(number))
+        if isinstance(outcome, str):
+            return outcome
+        for name, (start, end) in outcome.items():
+            spans.fields[name].starts[number] = lines.starts[number] + start
+            spans.fields[name].ends[number] = lines.starts[number] + end
+        return ""
+
+    @cached_property
+    def _loose(self) -> "_Loose":
+        return _Loose(self)
+
+
+class _Walk:
+    """One pass of one cursor per line over the parts of a template."""
+
+    def __init__(self, template: Template, lines: Lines, marks: Marks) -> None:
+        self.template, self.lines, self.marks = template, lines, marks
+        # Copies: the slow road corrects spans in place.
+        self.cursor, self.ends = lines.starts.copy(), lines.ends.copy()
+        self.fits = np.ones(len(lines), np.bool_)
+        self.fields: dict[str, Span] = {}
+        self.last: tuple[int, Numbers] | None = None
+
+    def run(self) -> Spans:
+        if len(self.lines):
+            for number, part in enumerate(self.template.parts):
+                if isinstance(part, Field):
+                    self._field(part, number)
+                else:
+                    self._literal(part, after_field=number > 0)
+            self._rest()
+        else:
+            self.fields = {name: Span(self.cursor, self.cursor) for name in self._names()}
+        return Spans(self.fields, self.fits)
+
+    def _names(self) -> list[str]:
+        names = [part.name for part in self.template.parts if isinstance(part, Field)]
+        return [*names, self.template.rest] if self.template.rest else names
+
+    def _field(self, part: Field, number: int) -> None:
+        if part.width:
+            end, self.last = self.cursor + part.width, None
+        else:
+            end = self._find(self.template.stop(number))
+        # Kept within the line whatever happens, so that spans of lines that do not fit are harmless.
+        end = np.minimum(end, self.ends)
+        self.fields[part.name] = Span(self.cursor, end)
+        self.cursor = end
+
+    def _find(self, stop: int) -> Numbers:
+        if self.last and self.last[0] == stop:
+            index = self.last[1] + 1
+            end = self.marks.at(stop, index)
+        else:
+            index, end = self.marks.next(stop, self.cursor)
+        self.last = (stop, index)
+        return end
+
+    def _literal(self, literal: bytes, after_field: bool) -> None:
+        after = self.cursor + len(literal)
+        self.fits &= after <= self.ends
+        for place, byte in enumerate(literal):
+            # The first byte after a searched field is its stop byte: found, so not compared again.
+            if not (place == 0 and after_field and self.last):
+                self.fits &= self.lines.data.take(self.cursor + place, mode="clip") == byte
+        if self.last and self.last[0] in literal[1:]:
+            self.last = None
+        self.cursor = np.minimum(after, self.ends)
+
+    def _rest(self) -> None:
+        if self.template.rest is None:
+            self.fits &= self.cursor == self.ends
+            return
+        beyond = self.cursor < self.ends
+        self.fits &= ~beyond | (self.lines.data.take(self.cursor, mode="clip") == SPACE)
+        self.fields[self.template.rest] = Span(self.cursor + beyond, self.ends)
+
+
+class _Loose:
+    """The slow road: one line at a time, quoted fields may hold anything.
+
+    What stands before, between and after the quoted fields is an expression that cannot run past a quote, and is looked
+    for from left to right, never backwards: the work is linear in the line's length. The last quoted field reaches to the
+    line's last quote, or to its end when it was cut off.
+    """
+
+    def __init__(self, template: Template) -> None:
+        self.rest = template.rest
+        self.glue: list[tuple[re.Pattern[bytes], list[Field]]] = []
+        self.quoted: list[Field] = []
+        self.labels: list[str] = []
+        self.open_end = False
+        pattern, fields = b"", list[Field]()
+        for number, part in enumerate(template.parts):
+            if isinstance(part, bytes):
+                pattern += re.escape(part)
+            elif template.stop(number) == QUOTE:
+                self._close(pattern, fields, part.label)
+                self.quoted.append(part)
+                pattern, fields = b"", []
+            else:
+                pattern += self._group(template, number, part)
+                fields.append(part)
+        self.open_end = pattern == b'"' and bool(self.quoted)
+        if not self.open_end:
+            self._close(pattern + rb"\Z", fields, "end")
+        self.bracketed = re.compile(rb"\[[^\]]{26}\]")
+
+    def _close(self, pattern: bytes, fields: list[Field], label: str) -> None:
+        self.glue.append((re.compile(pattern, re.DOTALL), fields))
+        self.labels.append(fields[0].label if fields else label)
+
+    def _group(self, template: Template, number: int, part: Field) -> bytes:
+        following = template.parts[number + 1] if number + 1 < len(template.parts) else b""
+        if part.numeric:
+            return rb"([0-9]{1,20}|-)"
+        if isinstance(following, bytes) and len(following) > 1 and not self.quoted and not part.width:
+            return rb"(.*?)"
+        limit = b"{1,64}" if part.width else b"*"
+        return rb"([^\x%02x\"]" % template.stop(number) + limit + b")"
+
+    def match(self, line: bytes) -> dict[str, tuple[int, int]] | str:
+        """Places of the fields within the line, or why it is not of this shape."""
+        found: dict[str, tuple[int, int]] = {}
+        position = 0
+        for number, (pattern, fields) in enumerate(self.glue):
+            hit = pattern.search(line, position) if number else pattern.match(line)
+            if hit is None:
+                return self._reason(line, number)
+            if number:
+                found[self.quoted[number - 1].name] = (position, hit.start())
+            found.update((part.name, hit.span(place)) for place, part in enumerate(fields, start=1))
+            position = hit.end()
+        if self.open_end:
+            self._finish(line, position, found)
+        return found
+
+    def _reason(self, line: bytes, number: int) -> str:
+        if number:
+            return f"no {self.labels[number]} after the {self.quoted[number - 1].label}"
+        return "not of this form" if self.bracketed.search(line) else "no time in brackets"
+
+    def _finish(self, line: bytes, position: int, found: dict[str, tuple[int, int]]) -> None:
+        end = line.rfind(b'"', position)
+        closed = end >= 0 and (end + 1 == len(line) or (self.rest is not None and line[end + 1] == SPACE))
+        if not closed:
+            end = len(line)
+        found[self.quoted[-1].name] = (position, end)
+        if self.rest is not None:
+            found[self.rest] = (min(end + 2, len(line)), len(line))
