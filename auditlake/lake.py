@@ -11,7 +11,7 @@
 import datetime as dt
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,13 +57,13 @@ def create(data_dir: Path, settings: Settings, simulated: dt.datetime | None) ->
     except OSError as error:
         raise UsageError(f"data directory {data_dir} cannot be made: {error.strerror}", "choose another with --data-dir") from None
     with exclusive(data_dir):
-        control = _control(data_dir, settings)
-        load_master_key(os.environ.get(MASTER_KEY_VARIABLE), _key_file(data_dir, settings))
-        with control.write() as connection:
-            existing = control.get_meta(connection, _CLOCK)
+        with closing(_control(data_dir, settings)) as control:
+            with control.read() as connection:
+                existing = control.get_meta(connection, _CLOCK)
+            load_master_key(os.environ.get(MASTER_KEY_VARIABLE), _key_file(data_dir, settings), make=existing is None)
             if existing is None:
-                _begin(control, connection, kind, simulated)
-        control.close()
+                with control.write() as connection:
+                    _begin(control, connection, kind, simulated)
     if existing not in (None, kind):
         raise UsageError(f"data directory {data_dir} exists with a {existing} clock", "choose another with --data-dir")
     return kind
@@ -98,7 +98,7 @@ def open_lake(data_dir: Path, settings: Settings, progress: Progress | None = No
         clock=clock,
         control=control,
         ledger=Ledger(control, clock),
-        keys=KeyRing(load_master_key(os.environ.get(MASTER_KEY_VARIABLE), _key_file(data_dir, settings))),
+        keys=KeyRing(load_master_key(os.environ.get(MASTER_KEY_VARIABLE), _key_file(data_dir, settings), make=False)),
         hot=HotStore(data_dir / "hot", data_dir / "tmp", resources.memory, resources.threads, resources.spill),
         archive=Archive(control.url, location, access, objects),
         policies=settings.policies(),

@@ -81,7 +81,7 @@ class IngestSettings(_Section):
     """How files are read."""
 
     format: str = "auto"
-    batch: SizeText = "64MB"
+    batch: SizeText = "32MB"
     max_line: SizeText = "1MB"
     json_fields: dict[str, str] = Field(default_factory=dict)
 
@@ -199,12 +199,12 @@ def load(config: Path | None, environment: Mapping[str, str] | None = None) -> S
 
     :raises UsageError: the file cannot be read, or a key or value is refused.
     """
-    name = str(config) if config else "the defaults"
-    merged = _merge(_read(config) if config else {}, _overrides(os.environ if environment is None else environment))
+    overrides = _overrides(os.environ if environment is None else environment)
+    merged = _merge(_read(config) if config else {}, overrides)
     try:
         return Settings.model_validate(merged)
     except ValidationError as error:
-        raise UsageError(f"{name}: {_explain(error)}", "see config.toml for every setting") from None
+        raise UsageError(_explain(error, str(config or "the defaults"), overrides), "see config.toml for every setting") from None
 
 
 def _read(config: Path) -> dict[str, Any]:
@@ -247,15 +247,24 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, file: str, overrides: dict[str, Any]) -> str:
     faults = []
     for fault in error.errors():
-        key = ".".join(str(part) for part in fault["loc"]) or "settings"
+        path = [str(part) for part in fault["loc"]]
+        key, place = ".".join(path) or "settings", _variable(path, overrides) or file
         if fault["type"] == "extra_forbidden":
-            faults.append(f"unknown key {key}")
+            faults.append(f"{place}: unknown key {key}")
         else:
-            faults.append(f"{key}: {fault['msg'].removeprefix('Value error, ')} (it is {_shown(fault['input'])})")
+            faults.append(f"{place}: {key}: {fault['msg'].removeprefix('Value error, ')} (it is {_shown(fault['input'])})")
     return "; ".join(faults)
+
+
+def _variable(path: list[str], overrides: dict[str, Any]) -> str:
+    """The environment variable that gave the value at that path; empty when none did."""
+    value: Any = overrides
+    for part in path:
+        value = value.get(part) if isinstance(value, dict) else None
+    return "" if value is None or isinstance(value, dict) else f"variable {_PREFIX}{'__'.join(path).upper()}"
 
 
 def _shown(value: Any) -> str:

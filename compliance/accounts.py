@@ -7,6 +7,7 @@ the data directory or below the archive's location and belongs to no live segmen
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from core.errors import AuditlakeError, LockedError
 from core.segment import Segment, SegmentState
 from storage import pointers
 from storage.archive import Archive
@@ -65,14 +66,14 @@ class Report:
 def verify(stores: Stores, full: bool = False) -> Report:
     """Check the chain, the account of every day there ever was, and that nothing is left over.
 
-    :param full: also read every archived row again and compare its day's digest with the one in the ledger.
+    :param full: also read every row again, and compare the digest of each archived day with the one in the ledger.
     """
     chain = stores.ledger.check()
     states = stores.ledger.states()
     archived = _archived(stores)
     known = {*states, *archived, *_hot_segments(stores)}
-    expected = _digests(stores) if full else {}
-    accounts = tuple(_account(stores, segment, states.get(segment), archived, expected.get(segment)) for segment in sorted(known))
+    expected = _digests(stores) if full else None
+    accounts = tuple(_account(stores, states.get(segment, SegmentState(segment)), archived, expected) for segment in sorted(known))
     faults = [] if chain.fault or chain.states == states else ["the segment states are not what the ledger's events add up to"]
     return Report(chain, accounts, tuple(_residue(stores, states)), tuple(faults))
 
@@ -92,22 +93,40 @@ def _hot_segments(stores: Stores) -> set[Segment]:
 
 
 def _account(
-    stores: Stores, segment: Segment, state: SegmentState | None, archived: dict[Segment, list[str]], expected: str | None
+    stores: Stores, state: SegmentState, archived: dict[Segment, list[str]], expected: dict[Segment, str] | None
 ) -> Account:
-    state = state or SegmentState(segment)
-    faults = []
+    """The account of one day; a file that cannot be read is its fault, and keeps no other day from being verified."""
+    segment, files, full = state.segment, archived.get(state.segment, []), expected is not None
+    hot, cold, faults = 0, 0, []
     with stores.control.read() as connection:
         key = stores.keys.get(connection, segment)
-    hot = stores.hot.count(segment, key) if key else 0
-    digest = stores.archive.digest(archived[segment]) if expected is not None and segment in archived else None
-    cold = digest.rows if digest else stores.archive.count(archived.get(segment, []))
+    try:
+        hot = _hot_rows(stores, segment, key, full) if key else 0
+        digest = stores.archive.digest(files) if full else None
+        cold = digest.rows if digest else stores.archive.count(files)
+        faults = _faults(state, hot, cold, digest.sum if digest and files else "", (expected or {}).get(segment, ""))
+    except LockedError:
+        raise
+    except AuditlakeError as error:
+        faults = [error.problem]
+    return Account(segment, state.stored, state.erased, state.purged, hot, cold, "; ".join(faults))
+
+
+def _hot_rows(stores: Stores, segment: Segment, key: str, full: bool) -> int:
+    if full and stores.hot.exists(segment):
+        return stores.hot.digest(segment, key).rows
+    return stores.hot.count(segment, key)
+
+
+def _faults(state: SegmentState, hot: int, cold: int, digest: str, expected: str) -> list[str]:
+    faults = []
     if (hot, cold) != (state.hot, state.archived):
         faults.append(f"counted {hot} hot and {cold} archived, the ledger says {state.hot} and {state.archived}")
     if state.stored - state.erased - state.purged != hot + cold:
         faults.append("stored - erased - purged is not hot + archived")
-    if digest and digest.sum != expected:
-        faults.append(f"the archive's digest is {digest.sum}, the ledger says {expected}")
-    return Account(segment, state.stored, state.erased, state.purged, hot, cold, "; ".join(faults))
+    if digest != expected:
+        faults.append(f"the archive's digest is {digest or 'absent'}, the ledger says {expected or 'none'}")
+    return faults
 
 
 def _digests(stores: Stores) -> dict[Segment, str]:

@@ -64,8 +64,8 @@ class HotStore:
             "temp_file_encryption": "true",
             "preserve_insertion_order": "false",
         }
-        if threads:
-            self._config["threads"] = threads
+        self._threads = threads or os.cpu_count() or 1
+        self._config["threads"] = self._threads
         self._connection: duckdb.DuckDBPyConnection | None = None
 
     def path(self, segment: Segment) -> Path:
@@ -89,6 +89,8 @@ class HotStore:
     def append(self, segment: Segment, key: str, rows: pa.Table, batch: str) -> bool:
         """Write a batch's rows durably; returns False, and writes nothing, when the batch is there already.
 
+        One thread writes: the next batch is parsed beside it, and two writers need twice the memory and a third more time.
+
         :param rows: at least the required columns, in any order; absent ones become null.
         """
         if not self.exists(segment):
@@ -97,6 +99,7 @@ class HotStore:
             if connection.execute("SELECT 1 FROM day.batches WHERE batch = ?", [batch]).fetchone():
                 return False
             connection.register("incoming", rows)
+            connection.execute("SET threads = 1")
             step("hot.insert")
             try:
                 with _transaction(connection):
@@ -104,6 +107,7 @@ class HotStore:
                     connection.execute("INSERT INTO day.batches VALUES (?, ?)", [batch, rows.num_rows])
             finally:
                 connection.unregister("incoming")
+                connection.execute(f"SET threads = {self._threads}")
             step("hot.checkpoint")
         return True
 
@@ -137,7 +141,6 @@ class HotStore:
             finally:
                 connection.unregister("gone")
                 connection.execute("DETACH draft")
-        draft.chmod(0o600)
         draft.chmod(0o600)
         step("hot.replace")
         draft.rename(self.path(segment))
@@ -236,6 +239,7 @@ class HotStore:
         self._attach(connection, self.path(segment), key, "day", read_only)
         try:
             try:
+                self._check_whole(connection, self.path(segment))
                 yield connection
             finally:
                 connection.execute("DETACH day")
@@ -259,6 +263,13 @@ class HotStore:
                 time.sleep(0.05)
             except duckdb.Error as error:
                 raise AuditlakeError(f"hot file {path} cannot be opened: {_first_line(error)}", "run: auditlake verify") from None
+
+    def _check_whole(self, connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+        """A file cut short opens, and counts its rows, as if nothing were missing."""
+        query = "SELECT block_size * used_blocks FROM pragma_database_size() WHERE database_name = 'day'"
+        needed, found = int(connection.execute(query).fetchall()[0][0]), path.stat().st_size
+        if found < needed:
+            raise AuditlakeError(f"hot file {path} is cut short: {found} bytes of at least {needed}", "restore it from a backup")
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         if self._connection is None:

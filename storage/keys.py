@@ -26,15 +26,16 @@ _BYTES = 32
 _NONCE = 12
 
 
-def load_master_key(text: str | None, path: Path) -> bytes:
-    """The master key: from ``text`` (base64 of 32 bytes) when given, else from the file, which is made when absent.
+def load_master_key(text: str | None, path: Path, make: bool = True) -> bytes:
+    """The master key: from ``text`` (base64 of 32 bytes) when given, else from the file.
 
+    :param make: whether a file that is absent is made; else that is an error, since a new key opens nothing there is.
     :raises UsageError: it is no such key, or others may read its file.
     """
     if text:
         return _decode(text, "AUDITLAKE_MASTER_KEY")
     try:
-        if not path.exists():
+        if make and not path.exists():
             _generate(path)
         mode = path.stat().st_mode
         if mode & 0o077:
