@@ -24,7 +24,7 @@ from core.events import Kind
 from core.policy import Period
 from jobs.context import Context, Progress, silent
 from storage.archive import Archive
-from storage.control import Control
+from storage.control import Control, check_path
 from storage.hot import HotStore
 from storage.keys import KeyRing, load_master_key
 from storage.ledger import Ledger
@@ -156,7 +156,7 @@ def _exists(data_dir: Path, settings: Settings) -> bool:
 
 
 def _control(data_dir: Path, settings: Settings) -> Control:
-    path = data_dir / "control.sqlite"
+    path = check_path(data_dir.absolute()) / "control.sqlite"
     if settings.control.url:
         return Control(settings.control.url)
     if not path.exists():

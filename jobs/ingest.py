@@ -4,6 +4,7 @@
 one batch is written the next is read and parsed.
 """
 
+import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,17 +12,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from core.clock import utc_day
 from core.errors import AuditlakeError, UsageError
-from ingest.batches import Limits
-from ingest.follow import Event, Fresh, Repeated, Unfinished, follow
+from ingest.batches import Chunk, Limits
+from ingest.follow import Fresh, Repeated, Unfinished, follow
 from ingest.formats import Format, detect, get
 from ingest.identity import KnownSource, Span
 from ingest.lines import Lines
 from ingest.sources import Source, expand, open_source, source_name
-from jobs.batch import Batch, Road, prepare, store
+from jobs.batch import FUTURE, Batch, Road, prepare, store
 from jobs.context import Context
 from jobs.purge import check_clock
 from jobs.recovery import recover
@@ -50,7 +52,7 @@ class IngestOptions:
 
 @dataclass
 class Tally:
-    """What a run did with the lines it read. ``unfinished`` last lines were not read: they wait for their newline."""
+    """What a run did with the lines it read. ``unfinished`` lines were begun in an earlier run and go on still."""
 
     read: int = 0
     stored: int = 0
@@ -115,12 +117,19 @@ class _SourceError(Exception):
 
 @dataclass(frozen=True)
 class _Work:
-    """A fresh chunk, made ready to be written."""
+    """A fresh chunk, made ready to be written.
+
+    :param chunk: the part of it that is read for good; ``None`` when it is nothing but a fragment.
+    :param fragment: key of a last line that is in the batch, rejected, and not read for good; empty when there is none.
+    :param repeated: 1 when the fragment was met before, so that it is not in the batch.
+    """
 
     fresh: Fresh
-    batch: Batch | None
+    chunk: Chunk | None
+    batch: Batch
     form: str
-    unfinished: int = 0
+    fragment: str = ""
+    repeated: int = 0
 
 
 def _ingest_source(ctx: Context, source: Source, options: IngestOptions, pipeline: Pipeline, tally: Tally) -> None:
@@ -134,9 +143,10 @@ def _ingest_source(ctx: Context, source: Source, options: IngestOptions, pipelin
         elif isinstance(item, Unfinished):
             tally.unfinished += item.lines
         else:
-            tally.unfinished += item.unfinished
-            if item.batch is not None:
-                _store(ctx, options.stream, item, item.batch, pipeline)
+            tally.read += item.repeated
+            tally.repeated += item.repeated
+            if item.chunk is not None or item.batch.lines:
+                _store(ctx, options.stream, item, pipeline)
                 tally.count(item.batch)
             ctx.progress(f"reading {name}", min(item.fresh.chunk.end, size) if size else 0, size)
 
@@ -155,29 +165,35 @@ class _Preparer:
         """Everything the source brings, in order."""
         try:
             with open_source(self._source) as reader:
-                plain = isinstance(self._source, Path) and not reader.compressed
                 for event in follow(reader, self._lookup, self._options.limits):
-                    yield self._prepared(event, plain)
+                    yield self._prepared(event) if isinstance(event, Fresh) else event
         except AuditlakeError as error:
             raise _SourceError(error) from error
 
-    def _prepared(self, event: Event, plain: bool) -> Repeated | Unfinished | _Work:
-        if not isinstance(event, Fresh):
-            return event
-        chunk = event.chunk
+    def _prepared(self, fresh: Fresh) -> _Work:
+        chunk = fresh.chunk
         road = Road(self._options.stream, self._format(chunk.good), self._pipeline, source_name(self._source))
-        batch = prepare(self._ctx, road, chunk, event.batch)
-        if plain and chunk.unterminated and _last_line_rejected(batch):
-            return self._without_last_line(event, road)
-        return _Work(event, batch, road.form.name)
+        batch = prepare(self._ctx, road, chunk, fresh.batch)
+        if _ends_in_fragment(chunk, batch):
+            return self._with_fragment(fresh, batch, road.form.name)
+        return _Work(fresh, chunk, batch, road.form.name)
 
-    def _without_last_line(self, event: Fresh, road: Road) -> _Work:
-        """A line that does not parse and lacks its newline is most likely still being written: leave it for later."""
-        shorter = event.chunk.without_last_line()
-        if shorter is None:
-            return _Work(event, None, road.form.name, unfinished=1)
-        fresh = replace(event, chunk=shorter)
-        return _Work(fresh, prepare(self._ctx, road, shorter, fresh.batch), road.form.name, unfinished=1)
+    def _with_fragment(self, fresh: Fresh, batch: Batch, form: str) -> _Work:
+        """A last line that lacks its newline and does not parse may be still being written.
+
+        It goes to quarantine, once, and is not read for good: when it has grown, the whole line is read.
+        """
+        last = pc.equal(batch.rejected["ingest_row"], batch.lines - 1)
+        start = batch.rejected.filter(last)["source_offset"][0].as_py()
+        text = fresh.chunk.good.line(len(fresh.chunk.good) - 1)
+        key = hashlib.sha256(b"%d:%s" % (start, text)).hexdigest()
+        with self._ctx.control.read() as connection:
+            known = intake.is_known_fragment(connection, self._options.stream, key)
+        work = _Work(fresh, fresh.chunk.without_last_line(), batch, form, key)
+        if not known:
+            return work
+        rest = replace(batch, lines=batch.lines - 1, rejected=batch.rejected.filter(pc.invert(last)))
+        return replace(work, batch=rest, fragment="", repeated=1)
 
     def _format(self, sample: Lines) -> Format:
         if self._form is None:
@@ -221,22 +237,30 @@ def choose_format(sample: Lines, name: str, json_fields: dict[str, str]) -> Form
         return get("combined")
 
 
-def _last_line_rejected(batch: Batch) -> bool:
-    return batch.lines - 1 in batch.rejected["ingest_row"].to_pylist()
+def _ends_in_fragment(chunk: Chunk, batch: Batch) -> bool:
+    """Whether the last line lacks its newline and the format rejected it."""
+    if not chunk.unterminated or not len(chunk.numbers) or chunk.numbers[-1] != chunk.lines - 1:
+        return False
+    last = batch.rejected.filter(pc.equal(batch.rejected["ingest_row"], chunk.lines - 1))
+    return last["reason"].to_pylist() not in ([], [FUTURE])
 
 
-def _store(ctx: Context, stream: str, work: _Work, batch: Batch, pipeline: Pipeline) -> None:
+def _store(ctx: Context, stream: str, work: _Work, pipeline: Pipeline) -> None:
+    batch, fresh, chunk = work.batch, work.fresh, work.fresh.chunk
     if batch.refused:
         check_clock(ctx)
-    fresh, chunk = work.fresh, work.fresh.chunk
     last_day = min(batch.newest, utc_day(ctx.policies[stream].keep.after(ctx.clock.now())))
     facts = {"source": fresh.source, "format": work.form, "bytes": chunk.end - chunk.start, "digest": chunk.digest}
 
     def record(connection: sa.Connection) -> None:
+        if work.fragment:
+            intake.record_fragment(connection, stream, work.fragment, last_day)
+        if work.chunk is None:
+            return
         if fresh.new and fresh.branch:
             partial = _record(fresh.branch.partial) if fresh.branch.partial else None
             intake.copy_spans(connection, stream, fresh.branch.parent, fresh.source, fresh.key, fresh.branch.spans, partial)
-        intake.record_span(connection, stream, fresh.source, fresh.key, _record(Span.of(chunk)), batch.id, last_day)
+        intake.record_span(connection, stream, fresh.source, fresh.key, _record(Span.of(work.chunk)), batch.id, last_day)
 
     store(ctx, batch, {**facts, "transforms": pipeline.versions}, record)
 

@@ -81,10 +81,11 @@ def _purge_segment(ctx: Context, segment: Segment) -> tuple[int, list[str]]:
         ctx.keys.destroy(connection, segment)
         if state.open_action != "purge":
             ctx.ledger.append(connection, Kind.PURGE_STARTED, stream=segment.stream, day=segment.day.isoformat())
-    ctx.control.forget_deleted()
     ctx.hot.drop(segment)
     refused = _purge_archive(ctx, segment)
     residue = [f"{left} ({refused[left]})" if left in refused else left for left in _left(ctx, segment)]
+    if not ctx.control.forget_deleted():
+        residue.append(f"key of {segment} (in the control database's log, which a reader holds open)")
     with ctx.control.write() as connection:
         _conclude(ctx, connection, segment, state.present, residue)
     ctx.control.forget_deleted()

@@ -4,6 +4,8 @@ Everything here is local and needs no archive, so that ingest goes on while a bu
 last before another crash.
 """
 
+from collections.abc import Sequence
+
 from core.events import Kind
 from core.segment import Segment
 from jobs.context import Context
@@ -37,13 +39,24 @@ def finish_roll(ctx: Context, segment: Segment) -> None:
 
 
 def finish_retry(ctx: Context, batch: OpenBatch) -> None:
-    """Take the lines that have become rows out of quarantine, and settle their batch."""
-    if batch.replaces:
-        segment, lines = batch.replaces
-        if ctx.hot.exists(segment) and _has_key(ctx, segment):
-            ctx.hot.rewrite_without(segment, ctx.key(segment), lines)
+    """Take the lines that have become rows out of quarantine, and settle their batch; a file that is left empty goes, with its key."""
+    emptied = _take_out(ctx, *batch.replaces) if batch.replaces else None
     with ctx.control.write() as connection:
+        if emptied:
+            ctx.keys.destroy(connection, emptied)
         intake.settle(connection, batch.batch)
+    if emptied:
+        ctx.control.forget_deleted()
+
+
+def _take_out(ctx: Context, segment: Segment, lines: Sequence[tuple[str, int]]) -> Segment | None:
+    """Write the quarantine file anew without the lines; the segment, when none is left and the file was dropped instead."""
+    if not ctx.ledger.states()[segment].hot:
+        ctx.hot.drop(segment)
+        return segment
+    if ctx.hot.exists(segment) and _has_key(ctx, segment):
+        ctx.hot.rewrite_without(segment, ctx.key(segment), lines)
+    return None
 
 
 def _undo(ctx: Context, batch: OpenBatch) -> None:

@@ -34,14 +34,16 @@ def roll(ctx: Context, dry_run: bool = False) -> Outcome:
         return Outcome("roll", "planned", decisions)
     segments = [decision.segment for decision in decisions]
     rows = 0
+    problems: list[str] = []
     for stream in sorted({*(segment.stream for segment in segments), *ctx.archive.streams()}):
         days = [segment for segment in segments if segment.stream == stream]
         unseen = take_back_unseen(ctx, stream, keep=days)
         for number, segment in enumerate(sorted(days, key=lambda day: day not in unseen)):
             ctx.progress(f"rolling {segment}", number, len(days))
             rows += _roll_segment(ctx, segment, unseen.get(segment, []))
-        tidy(ctx, stream)
-    return Outcome("roll", "done" if decisions else "nothing due", decisions, {"segments": len(segments), "rows": rows})
+        problems += [f"{failure.object.key}: {failure.reason}" for failure in tidy(ctx, stream)]
+    outcome = "failed" if problems else "done" if decisions else "nothing due"
+    return Outcome("roll", outcome, decisions, {"segments": len(segments), "rows": rows}, tuple(problems))
 
 
 def take_back_unseen(ctx: Context, stream: str, keep: list[Segment]) -> dict[Segment, list[ArchivedFile]]:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from core.errors import AuditlakeError, UsageError
 from core.steps import step
 
-__all__ = ["Control", "archive_pointers", "job_runs", "keys", "ledger", "meta", "open_batches", "segments", "sources", "spans"]
+__all__ = ["Control", "archive_pointers", "fragments", "job_runs", "keys", "ledger", "meta", "open_batches", "segments", "sources", "spans"]
 
 _metadata = sa.MetaData()
 
@@ -72,6 +72,13 @@ spans = sa.Table(
     sa.Column("terminated", sa.Boolean, nullable=False),
     sa.Column("batch", sa.String, nullable=False, index=True),
     sa.Column("last_day", sa.Date, nullable=False, comment="day of its newest line: with that day's end the source is forgotten"),
+)
+fragments = sa.Table(
+    "fragments",
+    _metadata,
+    sa.Column("stream", sa.String, primary_key=True),
+    sa.Column("key", sa.String(64), primary_key=True, comment="digest of a rejected last line without a newline, and where it begins"),
+    sa.Column("last_day", sa.Date, nullable=False, comment="with that day's end it is forgotten"),
 )
 open_batches = sa.Table(
     "open_batches",

@@ -20,10 +20,12 @@ __all__ = [
     "announce",
     "copy_spans",
     "forget_until",
+    "is_known_fragment",
     "keep_until",
     "known_sources",
     "mark_recorded",
     "open_batches",
+    "record_fragment",
     "record_span",
     "settle",
     "span",
@@ -109,6 +111,17 @@ def record_span(connection: sa.Connection, stream: str, source: str, head: str, 
     )
 
 
+def is_known_fragment(connection: sa.Connection, stream: str, key: str) -> bool:
+    """Whether that last line without a newline, at that place, is in quarantine already."""
+    same = sa.and_(db.fragments.c.stream == stream, db.fragments.c.key == key)
+    return connection.execute(sa.select(db.fragments.c.key).where(same)).first() is not None
+
+
+def record_fragment(connection: sa.Connection, stream: str, key: str, last_day: dt.date) -> None:
+    """Note that a last line without a newline went to quarantine, and may be met again, as it is or longer."""
+    connection.execute(db.fragments.insert().values(stream=stream, key=key, last_day=last_day))
+
+
 def forget_until(connection: sa.Connection, stream: str, day: dt.date) -> None:
     """Forget the sources whose newest line is not after ``day``: their lines would be refused by now.
 
@@ -116,6 +129,7 @@ def forget_until(connection: sa.Connection, stream: str, day: dt.date) -> None:
     """
     newest = sa.select(db.spans.c.source).where(db.spans.c.stream == stream).group_by(db.spans.c.source)
     old = newest.having(sa.func.max(db.spans.c.last_day) <= day)
+    connection.execute(db.fragments.delete().where(db.fragments.c.stream == stream, db.fragments.c.last_day <= day))
     gone = [row.source for row in connection.execute(old)]
     for source in gone:
         connection.execute(db.spans.delete().where(db.spans.c.stream == stream, db.spans.c.source == source))
