@@ -56,14 +56,13 @@ def create(data_dir: Path, settings: Settings, simulated: dt.datetime | None) ->
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise UsageError(f"data directory {data_dir} cannot be made: {error.strerror}", "choose another with --data-dir") from None
-    with exclusive(data_dir):
-        with closing(_control(data_dir, settings)) as control:
-            with control.read() as connection:
-                existing = control.get_meta(connection, _CLOCK)
-            load_master_key(os.environ.get(MASTER_KEY_VARIABLE), _key_file(data_dir, settings), make=existing is None)
-            if existing is None:
-                with control.write() as connection:
-                    _begin(control, connection, kind, simulated)
+    with exclusive(data_dir), closing(_control(data_dir, settings)) as control:
+        with control.read() as connection:
+            existing = control.get_meta(connection, _CLOCK)
+        load_master_key(os.environ.get(MASTER_KEY_VARIABLE), _key_file(data_dir, settings), make=existing is None)
+        if existing is None:
+            with control.write() as connection:
+                _begin(control, connection, kind, simulated)
     if existing not in (None, kind):
         raise UsageError(f"data directory {data_dir} exists with a {existing} clock", "choose another with --data-dir")
     return kind

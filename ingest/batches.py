@@ -207,19 +207,7 @@ class Chunker:
         self._reader.unread(raw[cut:].tobytes())
         if cut == 0:
             raise StopIteration
-        return self._made(start, raw[:cut], newlines, final)
-
-    def exactly(self, size: int, final: bool) -> Chunk:
-        """A chunk of the next ``size`` bytes, which must be there.
-
-        :param final: whether a last piece without a newline is a line.
-        """
-        start = self._reader.offset
-        raw = np.frombuffer(self._reader.read(size), dtype=np.uint8)
-        return self._made(start, raw, newlines_of(raw), final)
-
-    def _made(self, start: int, raw: Bytes, newlines: Numbers, final: bool) -> Chunk:
-        chunk = build_chunk(start, raw, newlines, self._opened, final, self._limits)
+        chunk = build_chunk(start, raw[:cut], newlines, self._opened, final, self._limits)
         self._opened = chunk.open_line
         return chunk
 

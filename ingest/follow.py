@@ -1,14 +1,15 @@
 """A file met again: what of it has been read already, and what is new.
 
-- Every byte of the file is accounted for, in order: read before (:class:`Repeated`), new (:class:`Fresh`), or left for later
-  (:class:`Unfinished`); and every line is counted once: ``sum(lines)`` of all three is the number of lines in the file.
+- Every byte of the file is in one event, in order: read before (:class:`Repeated`) or new (:class:`Fresh`); and every line
+  is counted once, one that was read before but has no end yet as :class:`Unfinished`: ``sum(lines)`` of all three is the
+  number of lines in the file.
 - Nothing is believed by name, size or date: known spans are compared with the actual bytes, by digest. Of several known
   sources the one that agrees longest wins.
 - Where the file differs from what is known (truncated and rewritten, restored from an older copy), the equal lines before
   are repeated, and from the first different line on it is a new source, a branch of the known one. A file that shares with
   a known one no more than the head is another file: one equal line is no evidence.
-- Lazy: the caller stores each fresh chunk before it asks for the next, so that a crash leaves a clean prefix. A batch whose
-  writing began (``Span.stored`` is false) is given again as the very same range, also when the file has grown since.
+- Lazy: a chunk is read when it is asked for. The caller remembers a span only once its batch is stored whole, and does so
+  in order: a crash then leaves a clean prefix, and the batch it cost is fresh again.
 - Memory: one chunk, or one known span, whichever is longer.
 """
 
@@ -63,15 +64,10 @@ class Fresh:
         """The batch's id."""
         return batch_id(self.source, self.chunk.start, self.chunk.end, self.chunk.digest)
 
-    @property
-    def span(self) -> Span:
-        """The span to remember once the batch is stored."""
-        return Span.of(self.chunk)
-
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A last line without its newline, left for later.
+    """The beginning of an over-long line, read before and not counted yet: the source ends in it, so its end is still to come.
 
     :param start: offset of its first byte in the source.
     :param length: bytes of it so far.
@@ -85,56 +81,42 @@ class Unfinished:
 Event = Repeated | Fresh | Unfinished
 
 
-def follow(reader: Reader, lookup: Lookup, limits: Limits | None = None, *, leave_unterminated: bool = False) -> Iterator[Event]:
+def follow(reader: Reader, lookup: Lookup, limits: Limits | None = None) -> Iterator[Event]:
     """What a source brings, compared with the known ones.
 
     :param reader: at the source's first byte.
     :param lookup: the known sources that were stored under a head fingerprint, as they are at the time of the call.
-    :param leave_unterminated: leave a last line without a newline for later, as its writer may not be done with it.
     :raises AuditlakeError: the source ended early (damage); after everything before.
     """
     replay = _Replay(reader, lookup)
     yield from replay.run()
-    yield from _fresh(reader, replay, limits or Limits(), leave_unterminated)
+    yield from _fresh(reader, replay, limits or Limits())
     reader.check()
 
 
-def _fresh(reader: Reader, replay: "_Replay", limits: Limits, leave: bool) -> Iterator[Event]:
+def _fresh(reader: Reader, replay: "_Replay", limits: Limits) -> Iterator[Event]:
     """What follows the bytes that were read before."""
     match, opened = replay.match, replay.opened()
-    chunker, origin = Chunker(reader, limits, opened), _Origin(match, replay.key)
+    origin = _Origin(match, replay.key)
     if opened and reader.at_end():
         yield Repeated(match.source, match.end, match.end, 1) if opened.counted else Unfinished(opened.start, opened.length)
-    elif match.begun:
-        chunk = chunker.exactly(match.begun.end - match.begun.start, final=match.begun.lines > 0)
-        yield from _counted_before(chunk, match, chunk.start)
-        yield origin.fresh(chunk)
-    for chunk in chunker:
+    for chunk in Chunker(reader, limits, opened):
         nothing_new = chunk.ends_open_line and not chunk.lines and reader.at_end()
-        yield from _counted_before(chunk, match, chunk.end if nothing_new else chunk.start)
-        kept = chunk.without_last_line() if leave else chunk
-        if kept and not nothing_new:
-            yield origin.fresh(kept)
-        if kept is not chunk and chunk.open_line:
-            yield Unfinished(chunk.open_line.start, chunk.open_line.length)
-
-
-def _counted_before(chunk: Chunk, match: "_Match", end: int) -> Iterator[Repeated]:
-    """The line that the chunk's first bytes only end, as repeated; with these bytes, when there is nothing else."""
-    if chunk.ends_open_line:
-        yield Repeated(match.source, chunk.start, end, int(chunk.start == match.end))
+        if chunk.ends_open_line:
+            yield Repeated(match.source, chunk.start, chunk.end if nothing_new else chunk.start, 1)
+        if not nothing_new:
+            yield origin.fresh(chunk)
 
 
 @dataclass(frozen=True)
 class _Match:
     """How far a known source agrees with the file.
 
-    :param end: up to this offset; with ``begun``, that span follows there.
+    :param end: up to this offset.
     :param whole: how many of its spans agree whole.
     :param partial: what agrees of the next.
     :param complete: whether all that was stored of it agrees, so that the file goes on where it ends.
     :param counted: whether the line that is open at ``end``, if one is, has been counted.
-    :param begun: the span that agrees too, but may be half stored.
     """
 
     end: int = 0
@@ -143,11 +125,10 @@ class _Match:
     partial: Span | None = None
     complete: bool = False
     counted: bool = True
-    begun: Span | None = None
 
     @property
-    def rank(self) -> tuple[bool, int, bool]:
-        return self.begun is not None, self.end, self.complete
+    def rank(self) -> tuple[int, bool]:
+        return self.end, self.complete
 
 
 class _Origin:
@@ -191,12 +172,7 @@ class _Candidate:
 
     def match(self) -> _Match:
         """With the spans before the current one."""
-        complete = self.span is None or not self.span.stored
-        return _Match(self._end, self.id, self._whole, None, complete, self._counted)
-
-    def match_begun(self) -> _Match:
-        """With the current span too, which may be half stored."""
-        return _Match(self._end, self.id, self._whole, None, True, self._counted, self.span)
+        return _Match(self._end, self.id, self._whole, None, self.span is None, self._counted)
 
     def match_partly(self, actual: Bytes, at_end: bool) -> _Match:
         """With those lines at the front of the current span that are equal.
@@ -206,7 +182,7 @@ class _Candidate:
         """
         assert self.span is not None
         pieces, size = _equal_lines(actual, at_end, self.span.line_digests)
-        if pieces == 0 or not self.span.stored:
+        if pieces == 0:
             return self.match()
         return _Match(self._end + size, self.id, self._whole, _front(self.span, actual[:size], pieces))
 
@@ -268,13 +244,13 @@ class _Replay:
 
     def _consider(self, match: _Match) -> None:
         """Take the match if it is the best so far, and evident: of a source's spans, or more than the head, or all there is."""
-        evident = match.whole or match.begun or match.end > self._head or match.end >= self._last_line >= 1
+        evident = match.whole or match.end > self._head or match.end >= self._last_line >= 1
         if evident and match.rank > self.match.rank:
             self.match = match
 
     def run(self) -> Iterator[Repeated]:
         """The ranges that were read before; then the reader stands after them."""
-        while self._alive and not self.match.begun:
+        while self._alive:
             candidate = min(self._alive, key=lambda one: one.span.end if one.span else 0)
             if self._advance(candidate):
                 yield from self._tell(candidate.match())
@@ -288,18 +264,13 @@ class _Replay:
         assert span is not None
         actual = self._bytes(span)
         agrees = hashlib.sha256(actual.data).hexdigest() == span.digest
-        if agrees and span.stored:
+        if agrees:
             candidate.advance()
-            if candidate.span is None:
-                self._alive.remove(candidate)
-                self._consider(candidate.match())
-            return True
-        self._alive.remove(candidate)
-        if agrees and span.start >= self._told:
-            self._consider(candidate.match_begun())
-        else:
-            self._consider(candidate.match_partly(actual, at_end=len(actual) < span.end - span.start))
-        return False
+        if candidate.span is None or not agrees:
+            self._alive.remove(candidate)
+            at_end = len(actual) < span.end - span.start
+            self._consider(candidate.match() if agrees else candidate.match_partly(actual, at_end))
+        return agrees
 
     def _bytes(self, span: Span) -> Bytes:
         """The file's bytes in the span's range; keeps those that another candidate still needs."""

@@ -27,7 +27,7 @@ _HEAD = re.compile(rb"(?:#[^\n]*\n)*+[^\n]*\n")
 
 @dataclass(frozen=True)
 class Span:
-    """A range of a source that was read as one batch.
+    """A range of a source that was read as one batch, which is stored whole.
 
     :param start: offset of its first byte in the uncompressed source.
     :param end: offset of the byte after its last.
@@ -35,7 +35,6 @@ class Span:
     :param lines: lines counted in it.
     :param line_digests: as in ``ingest.batches.Chunk``.
     :param terminated: whether its last byte is a newline.
-    :param stored: ``False`` for a batch whose writing began and may be half done; only a source's last span may be so.
     """
 
     start: int
@@ -44,12 +43,11 @@ class Span:
     lines: int
     line_digests: bytes = field(repr=False)
     terminated: bool
-    stored: bool = True
 
     @classmethod
-    def of(cls, chunk: Chunk, stored: bool = True) -> "Span":
+    def of(cls, chunk: Chunk) -> "Span":
         """The span that a chunk becomes."""
-        return cls(chunk.start, chunk.end, chunk.digest, chunk.lines, chunk.line_digests, chunk.terminated, stored)
+        return cls(chunk.start, chunk.end, chunk.digest, chunk.lines, chunk.line_digests, chunk.terminated)
 
 
 @dataclass(frozen=True)

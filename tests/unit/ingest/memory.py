@@ -19,7 +19,7 @@ def texts(chunk: Chunk) -> list[bytes]:
 
 
 class Memory:
-    """A caller: ingests files, and remembers what it is told to in the way the docstrings say."""
+    """A caller: ingests files as ``jobs.ingest`` does, and remembers a span once its batch is stored. A crash forgets the batch wholly."""
 
     def __init__(self, folder: Path, **limits: int) -> None:
         self.folder = folder
@@ -37,17 +37,16 @@ class Memory:
         path.write_bytes(data)
         events: list[Event] = []
         with open_source(path) as reader:
-            for event in follow(reader, self.lookup, self.limits, leave_unterminated=leave):
-                if isinstance(event, Fresh):
-                    if sum(isinstance(one, Fresh) for one in events) == stop_before:
-                        self.begin(event)
-                        return events
-                    self.store(event)
-                events.append(event)
+            for event in follow(reader, self.lookup, self.limits):
+                for one in without_last_line(event) if leave else [event]:
+                    if isinstance(one, Fresh):
+                        if len(fresh_of(events)) == stop_before:
+                            return events
+                        self.store(one)
+                    events.append(one)
         return events
 
-    def begin(self, fresh: Fresh) -> None:
-        """What is remembered before a batch is written."""
+    def store(self, fresh: Fresh) -> None:
         spans = self.spans.setdefault(fresh.source, [])
         if fresh.new:
             assert spans == []
@@ -55,16 +54,20 @@ class Memory:
             if fresh.branch:
                 spans += self.spans[fresh.branch.parent][: fresh.branch.spans]
                 spans += [fresh.branch.partial] if fresh.branch.partial else []
-        spans[:] = [span for span in spans if span.stored]
         assert (spans[-1].end if spans else 0) == fresh.chunk.start
-        spans.append(replace(fresh.span, stored=False))
-
-    def store(self, fresh: Fresh) -> None:
-        self.begin(fresh)
+        spans.append(Span.of(fresh.chunk))
         assert fresh.batch not in self.batches
         self.batches[fresh.batch] = fresh.source
         self.lines += texts(fresh.chunk)
-        self.spans[fresh.source][-1] = fresh.span
+
+
+def without_last_line(event: Event) -> list[Event]:
+    """The event without a last line that lacks its newline, and that line as unfinished."""
+    if not isinstance(event, Fresh) or not event.chunk.unterminated:
+        return [event]
+    kept, line = event.chunk.without_last_line(), event.chunk.open_line
+    assert line is not None
+    return [*([replace(event, chunk=kept)] if kept else []), Unfinished(line.start, line.length)]
 
 
 def sums(events: list[Event]) -> tuple[int, int, int]:

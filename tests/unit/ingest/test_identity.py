@@ -4,7 +4,6 @@ import bz2
 import gzip
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -277,6 +276,10 @@ def test_a_line_longer_than_many_chunks_grows_and_counts_once(tmp_path: Path) ->
     assert sums(events) == (0, 1, 1)
     assert events[-1] == Unfinished(2, 1000)
     assert sums(store.ingest(text, leave=True)) == (1, 0, 1)
+    read = max(span.end for spans in store.spans.values() for span in spans)
+    cut = store.ingest(text[:read])
+    assert sums(cut) == (1, 0, 1), "nothing new, and no end of the line"
+    assert cut[-1] == Unfinished(2, read - 2)
     longer = text + b"y" * 300 + b"\nend\n"
     assert sums(store.ingest(longer)) == (1, 2, 0)
     assert sums(store.ingest(longer)) == (3, 0, 0)
@@ -289,42 +292,37 @@ def test_a_line_longer_than_many_chunks_grows_and_counts_once(tmp_path: Path) ->
 
 @pytest.mark.parametrize("done", [0, 1, 3])
 @pytest.mark.parametrize("grown", [50, 51, 90])
-def test_a_batch_that_was_begun_is_given_again_as_it_was(store: Memory, done: int, grown: int) -> None:
-    store.ingest(_log(50), stop_before=done)
-    (source,) = store.spans
-    begun = store.spans[source][-1]
-    assert not begun.stored
-    fresh = fresh_of(store.ingest(_log(grown)))
-    again = replace(fresh[0].span, stored=False)
-    assert again == begun
-    assert fresh[0].batch == batch_id(source, begun.start, begun.end, begun.digest)
+def test_after_a_crash_all_is_as_if_the_lost_batch_had_never_been_tried(tmp_path: Path, done: int, grown: int) -> None:
+    (tmp_path / "other").mkdir()
+    store, unharmed = Memory(tmp_path, batch_bytes=100), Memory(tmp_path / "other", batch_bytes=100)
+    assert len(fresh_of(store.ingest(_log(50), stop_before=done))) == done == len(store.batches)
+    stored = len(store.lines)
+    events = store.ingest(_log(grown))
+    assert sums(events) == (stored, grown - stored, 0)
+    unharmed.ingest(_log(grown))
+    assert (store.lines, store.batches, store.spans) == (unharmed.lines, unharmed.batches, unharmed.spans)
     assert store.lines == _log(grown).splitlines()
-    assert len(store.spans) == 1
 
 
-def test_a_begun_batch_that_ends_within_a_line_is_given_again_as_it_was(store: Memory) -> None:
-    store.ingest(b"one\ntw", stop_before=0)
-    events = store.ingest(b"one\ntwo\nthree\n")
-    assert [texts(one.chunk) for one in fresh_of(events)] == [[b"one", b"tw"], [b"two", b"three"]]
-    assert sums(store.ingest(b"one\ntwo\nthree\n")) == (3, 0, 0)
-
-
+@pytest.mark.parametrize("before", [b"one\ntw", b"one\ntwo"])
 @pytest.mark.parametrize("more", [b"", b"three\n"])
-def test_a_begun_batch_whose_last_line_got_its_newline_counts_it_once(store: Memory, more: bytes) -> None:
-    store.ingest(b"one\ntwo", stop_before=0)
+def test_a_lost_batch_that_ended_within_a_line_leaves_no_part_of_it(store: Memory, before: bytes, more: bytes) -> None:
+    store.ingest(before, stop_before=0)
     events = store.ingest(b"one\ntwo\n" + more)
     assert sums(events) == (0, 2 + more.count(b"\n"), 0)
     assert store.lines == [b"one", b"two", *more.splitlines()]
+    assert all(one.chunk.set_aside.num_rows == 0 for one in fresh_of(events))
 
 
-@pytest.mark.parametrize("same", [1, 3])
-def test_lines_of_a_begun_batch_are_not_taken_for_read(store: Memory, same: int) -> None:
-    store.ingest(_log(5), stop_before=0)
-    (begun,) = store.spans
-    events = store.ingest(_log(same) + _log(4, "b"))
-    assert sums(events) == (0, same + 4, 0)
-    assert begun not in {one.source for one in fresh_of(events)}
-    assert fresh_of(events)[0].branch is None
+def test_lines_of_a_lost_batch_are_not_taken_for_read(store: Memory) -> None:
+    store.ingest(_log(50), stop_before=1)
+    stored = len(store.lines)
+    assert 0 < stored < 20
+    events = store.ingest(_log(20) + _log(4, "b"))
+    assert sums(events) == (stored, 24 - stored, 0)
+    assert not any(one.new for one in fresh_of(events))
+    assert sums(store.ingest(_log(50))) == (20, 30, 0)
+    assert len(store.spans) == 2
 
 
 def test_a_source_that_agrees_whole_is_preferred_to_a_branch(store: Memory, tmp_path: Path) -> None:
