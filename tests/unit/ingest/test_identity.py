@@ -13,7 +13,7 @@ from core.errors import AuditlakeError
 from ingest.batches import Limits
 from ingest.follow import Repeated, Unfinished
 from ingest.identity import HEAD_BYTES, HEADLESS, KnownSource, Span, batch_id, head_fingerprint, head_length, source_id
-from tests.unit.ingest.memory import CONTINUES, Memory, fresh_of, sums, texts
+from tests.unit.ingest.memory import CONTINUES, Memory, fresh_of, sums
 
 
 @pytest.fixture
