@@ -130,7 +130,7 @@ def ingest(app: App, files: tuple[str, ...], format_name: str | None, stream: st
     """
     from auditlake.intake import ingest_files
 
-    if not (app.data_dir / "control.sqlite").exists():
+    if not lakes.exists(app.data_dir, app.settings):
         lakes.create(app.data_dir, app.settings, None)
         say(f"made data directory {app.data_dir}")
     with progress() as report, lakes.exclusive(app.data_dir), lakes.open_lake(app.data_dir, app.settings, report) as lake:
@@ -364,7 +364,7 @@ def _run(arguments: list[str] | None) -> int:
         return _fail(context, error)
     except (OSError, sqlalchemy.exc.SQLAlchemyError) as error:
         text = str(getattr(error, "orig", None) or error).splitlines()[0]
-        return _fail(context, AuditlakeError(text, "check disk, path and permissions"))
+        return _fail(context, AuditlakeError(text, "check disk, path, permissions and control database"))
 
 
 def _fail(context: click.Context | None, error: AuditlakeError) -> int:

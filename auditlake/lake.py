@@ -1,6 +1,6 @@
 """Opening a data directory: its clock, stores and policy, put together from the settings.
 
-<data-dir>/control.sqlite   control database: ledger, keys, catalog (unless [control] url)
+<data-dir>/control.sqlite   control database: ledger, keys, catalog (unless [control] url: then control.id says which)
 <data-dir>/keys/            master key, 0600 (unless [keys] or AUDITLAKE_MASTER_KEY)
 <data-dir>/hot/             encrypted day files
 <data-dir>/archive/         Iceberg tables (unless [archive] url)
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from auditlake import binding
 from auditlake.settings import MASTER_KEY_VARIABLE, Settings
 from core.clock import Clock, FixedClock, WallClock, parse_instant, to_iso
 from core.errors import AuditlakeError, UsageError
@@ -31,7 +32,7 @@ from storage.ledger import Ledger
 from storage.lock import hold
 from storage.objects import LocalObjects, ObjectStore, S3Access, S3Objects, path_to_url, resolve_s3, split_s3, url_to_path
 
-__all__ = ["Lake", "advance_clock", "create", "exclusive", "open_lake"]
+__all__ = ["Lake", "advance_clock", "create", "exclusive", "exists", "open_lake"]
 
 _CLOCK = "clock"
 _NOW = "clock_now"
@@ -49,20 +50,27 @@ class Lake:
 def create(data_dir: Path, settings: Settings, simulated: dt.datetime | None) -> str:
     """Make a data directory; says which clock it has. Nothing changes when it is one already, of the same kind.
 
-    :raises UsageError: it exists with another kind of clock, or the folder cannot be made.
+    :raises UsageError: it exists with another kind of clock, the folder cannot be made, or its control database is another's.
     """
     kind = "simulated" if simulated else "real"
     try:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise UsageError(f"data directory {data_dir} cannot be made: {error.strerror}", "choose another with --data-dir") from None
+    exists(data_dir, settings)
     with exclusive(data_dir), closing(_control(data_dir, settings)) as control:
         with control.read() as connection:
             existing = control.get_meta(connection, _CLOCK)
+            if settings.control.url:
+                binding.check(data_dir, control, connection, existing is not None)
         load_master_key(os.environ.get(MASTER_KEY_VARIABLE), _key_file(data_dir, settings), make=existing is None)
         if existing is None:
             with control.write() as connection:
+                if settings.control.url:
+                    binding.claim(data_dir, control, connection)
                 _begin(control, connection, kind, simulated)
+        if settings.control.url:
+            binding.settle(data_dir)
     if existing not in (None, kind):
         raise UsageError(f"data directory {data_dir} exists with a {existing} clock", "choose another with --data-dir")
     return kind
@@ -82,11 +90,21 @@ def open_lake(data_dir: Path, settings: Settings, progress: Progress | None = No
 
     :raises UsageError: there is none.
     """
-    if not _exists(data_dir, settings):
+    if not exists(data_dir, settings):
         raise _absent(data_dir)
-    control = _control(data_dir, settings)
+    with closing(_control(data_dir, settings)) as control:
+        lake = _open(data_dir, settings, control, progress or silent)
+        try:
+            yield lake
+        finally:
+            lake.context.close()
+
+
+def _open(data_dir: Path, settings: Settings, control: Control, progress: Progress) -> Lake:
     with control.read() as connection:
         kind, now = control.get_meta(connection, _CLOCK), control.get_meta(connection, _NOW)
+        if settings.control.url:
+            binding.check(data_dir, control, connection, kind is not None)
     if kind is None:
         raise UsageError(f"data directory {data_dir} is not finished", f"run: auditlake --data-dir {data_dir} init")
     clock: Clock = FixedClock(parse_instant(now)) if kind == "simulated" and now else WallClock()
@@ -103,12 +121,9 @@ def open_lake(data_dir: Path, settings: Settings, progress: Progress | None = No
         policies=settings.policies(),
         max_clock_jump=Period.parse(settings.clock.max_jump),
         simulated=kind == "simulated",
-        progress=progress or silent,
+        progress=progress,
     )
-    try:
-        yield Lake(context, settings, access)
-    finally:
-        context.close()
+    return Lake(context, settings, access)
 
 
 @contextmanager
@@ -124,6 +139,19 @@ def exclusive(data_dir: Path) -> Iterator[None]:
             yield
     except PermissionError as error:
         raise UsageError(f"data directory {data_dir} cannot be written: {error.strerror}", "run as its owner") from None
+
+
+def exists(data_dir: Path, settings: Settings) -> bool:
+    """Whether the folder is a data directory.
+
+    :raises UsageError: it is one, and its control database is not where the settings say.
+    """
+    inside, elsewhere = (data_dir / "control.sqlite").exists(), (data_dir / binding.FILE).exists()
+    if settings.control.url and inside and not elsewhere:
+        raise UsageError(f"data directory {data_dir} has a control database of its own, control.sqlite", "leave [control] url empty")
+    if not settings.control.url and elsewhere and not inside:
+        raise UsageError(f"data directory {data_dir} has its control database elsewhere", "set [control] url as before")
+    return elsewhere if settings.control.url else inside
 
 
 def advance_clock(lake: Lake, by: Period) -> dt.datetime:
@@ -148,10 +176,6 @@ def advance_clock(lake: Lake, by: Period) -> dt.datetime:
 
 def _absent(data_dir: Path) -> UsageError:
     return UsageError(f"there is no data directory at {data_dir}", f"make one with: auditlake --data-dir {data_dir} init")
-
-
-def _exists(data_dir: Path, settings: Settings) -> bool:
-    return (bool(settings.control.url) and data_dir.is_dir()) or (data_dir / "control.sqlite").exists()
 
 
 def _control(data_dir: Path, settings: Settings) -> Control:

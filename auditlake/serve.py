@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from auditlake.console import say
-from auditlake.lake import create, exclusive, open_lake
+from auditlake.lake import create, exclusive, exists, open_lake
 from auditlake.settings import Settings
 from core.clock import parse_instant, to_iso
 from core.errors import AuditlakeError, LockedError, UsageError
@@ -27,7 +27,7 @@ def serve(data_dir: Path, settings: Settings) -> None:
 
     :raises UsageError: the directory's clock is simulated.
     """
-    if not (data_dir / "control.sqlite").exists() and not settings.control.url:
+    if not exists(data_dir, settings):
         create(data_dir, settings, None)
     schedules = {name: getattr(settings.jobs, name).schedule for name in runner.JOBS}
     with open_lake(data_dir, settings) as lake:

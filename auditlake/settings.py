@@ -109,7 +109,7 @@ class ArchiveSettings(_Section):
 
     @model_validator(mode="after")
     def _known(self) -> "ArchiveSettings":
-        if self.url and not re.match(r"(s3://[a-z0-9][a-z0-9.-]{1,62}(/[A-Za-z0-9!_.*'()=-]+)*/?|file:///.+)\Z", self.url):
+        if self.url and not re.match(r"(s3://[a-z0-9][a-z0-9.-]{1,62}(/(?!\.\.?(?:/|\Z))[A-Za-z0-9!_.*'()=-]+)*/?|file:///.+)\Z", self.url):
             raise ValueError(f"url = {self.url!r} is neither s3://bucket/prefix nor file:///folder; write one of these")
         return self
 
@@ -255,7 +255,8 @@ def _explain(error: ValidationError, file: str, overrides: dict[str, Any]) -> st
         if fault["type"] == "extra_forbidden":
             faults.append(f"{place}: unknown key {key}")
         else:
-            faults.append(f"{place}: {key}: {fault['msg'].removeprefix('Value error, ')} (it is {_shown(fault['input'])})")
+            it_is = "" if path[:1] == ["control"] else f" (it is {_shown(fault['input'])})"  # its URL may hold a password
+            faults.append(f"{place}: {key}: {fault['msg'].removeprefix('Value error, ')}{it_is}")
     return "; ".join(faults)
 
 

@@ -85,7 +85,7 @@ def _purge_segment(ctx: Context, segment: Segment) -> tuple[int, list[str]]:
     refused = _purge_archive(ctx, segment)
     residue = [f"{left} ({refused[left]})" if left in refused else left for left in _left(ctx, segment)]
     if not ctx.control.forget_deleted():
-        residue.append(f"key of {segment} (in the control database's log, which a reader holds open)")
+        residue.append(f"key of {segment} (in the control database's files, which a reader holds open)")
     with ctx.control.write() as connection:
         _conclude(ctx, connection, segment, state.present, residue)
     ctx.control.forget_deleted()

@@ -276,6 +276,7 @@ def _table_properties() -> dict[str, str]:
         "write.metadata.delete-after-commit.enabled": "false",
         "write.metadata.previous-versions-max": "1",
         "commit.manifest-merge.enabled": "true",
+        "commit.manifest.min-count-to-merge": "4",  # each manifest is one more file for every reader; a year's data files fit into one
         **{f"write.metadata.metrics.column.{column.name}": "none" for column in COLUMNS if column.personal},
     }
 

@@ -1,8 +1,8 @@
 """The control database: the small, durable facts beside the rows.
 
-SQLite by default (WAL, synchronous=FULL, secure_delete), PostgreSQL by URL. It outlives the data and never holds an
-address, a URL or a user: sources are known by digests, keys are wrapped. A write transaction takes the write lock at its
-beginning, so two writers queue instead of failing half-way.
+SQLite by default (WAL, synchronous=FULL, secure_delete), PostgreSQL by URL (:mod:`storage.postgres`). It outlives the data
+and never holds an address, a URL or a user: sources are known by digests, keys are wrapped. A write transaction takes the
+write lock at its beginning, so two writers queue instead of failing half-way. No message shows the password of a URL.
 """
 
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from core.errors import AuditlakeError, UsageError
 from core.steps import step
+from storage import postgres
 
 __all__ = ["Control", "archive_pointers", "fragments", "job_runs", "keys", "ledger", "meta", "open_batches", "segments", "sources", "spans"]
 
@@ -118,28 +119,26 @@ class Control:
     """An open control database.
 
     :param url: SQLAlchemy URL, such as ``sqlite:////srv/lake/control.sqlite``.
-    :raises UsageError: the URL is none, or its driver is not installed.
+    :raises UsageError: the URL is none, or of another database, or its driver is not installed.
     :raises AuditlakeError: it cannot be opened.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
+        parsed = _parse(url)
+        self._sqlite = parsed.get_backend_name() == "sqlite"
+        self.name = parsed.set(query={}).render_as_string()  # hides the password; a query may hold one too
         try:
-            self.engine = sa.create_engine(url)
-        except (ArgumentError, ImportError) as error:
-            raise UsageError(f"control database: {error}", "write sqlite:////path or postgresql+psycopg://host/database") from None
-        self._sqlite = self.engine.dialect.name == "sqlite"
-        if self._sqlite:
-            prepare_sqlite(self.engine)
+            self.engine = sa.create_engine(parsed, pool_pre_ping=not self._sqlite)
+        except ImportError as error:
+            raise UsageError(f"control database {self.name}: {error}", 'install its driver: pip install "psycopg[binary]"') from None
         try:
-            _metadata.create_all(self.engine)
-            if self._sqlite:
-                self._guard_ledger()
+            self._prepare()
         except DBAPIError as error:
-            raise AuditlakeError(
-                f"control database {self.engine.url.render_as_string()} cannot be opened: {error.orig}",
-                "check its path, permissions and disk",
-            ) from error
+            self.close()
+            said = (str(error.orig).splitlines() or [""])[0]
+            hint = "check its path, permissions and disk" if self._sqlite else "check [control] url, and that the server runs"
+            raise AuditlakeError(f"control database {self.name} cannot be opened: {said}", hint) from error
 
     @classmethod
     def in_file(cls, path: Path) -> "Control":
@@ -154,23 +153,41 @@ class Control:
         """A transaction that may write: all of it is durable at the end, or none."""
         step("control.begin")
         with self.engine.connect().execution_options(auditlake_write=True) as connection, connection.begin():
+            if not self._sqlite:
+                postgres.lock(connection)
             yield connection
             step("control.commit")
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """One consistent view of everything."""
-        with self.engine.connect() as connection, connection.begin():
+        with self.engine.connect().execution_options(**({} if self._sqlite else postgres.READING)) as connection, connection.begin():
             yield connection
 
     def forget_deleted(self) -> bool:
-        """Make what was deleted leave the files too; returns whether the write-ahead log could be emptied."""
-        if not self._sqlite:
-            return True
+        """Make deleted keys leave the files too; returns whether they could, which a reader may prevent.
+
+        With SQLite whatever was deleted goes, also from the write-ahead log; with PostgreSQL keys go from their table's file.
+        """
         step("control.checkpoint")
+        if not self._sqlite:
+            return postgres.rewrite(self.engine, keys.name)
         with self.engine.connect() as connection:
             row = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
         return int(row[0]) == 0
+
+    def _prepare(self) -> None:
+        if self._sqlite:
+            prepare_sqlite(self.engine)
+            _metadata.create_all(self.engine)
+            self._guard_ledger()
+            return
+        postgres.prepare(self.engine)
+        with self.read() as connection:  # a reader finds all there, and must not wait for a writer
+            if postgres.is_set_up(connection, _metadata):
+                return
+        with self.write() as connection:
+            postgres.set_up(connection, _metadata)
 
     def _guard_ledger(self) -> None:
         """Make the triggers that are missing; a reader finds them all, and must not wait for a writer."""
@@ -195,6 +212,19 @@ class Control:
     def close(self) -> None:
         """Let go of every connection."""
         self.engine.dispose()
+
+
+def _parse(url: str) -> sa.URL:
+    hint = "write sqlite:////path or postgresql+psycopg://user@host/database"
+    try:
+        parsed = sa.make_url(url)
+    except (ArgumentError, ValueError):  # their texts may hold the password
+        raise UsageError("control database: [control] url is no URL of a database", hint) from None
+    if parsed.drivername not in ("sqlite", "postgresql+psycopg"):
+        raise UsageError(f"control database: {parsed.drivername} is not supported", hint)
+    if "@" in (parsed.host or ""):  # the end of a password
+        raise UsageError("control database: user or password in [control] url holds an @", "write it as %40")
+    return parsed
 
 
 def check_path(path: Path) -> Path:

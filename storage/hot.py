@@ -224,9 +224,12 @@ class HotStore:
         step("hot.create")
         self._attach(connection, draft, key, "draft")
         try:
-            _make_tables(connection, segment)
-        finally:
-            connection.execute("DETACH draft")
+            try:
+                _make_tables(connection, segment)
+            finally:
+                connection.execute("DETACH draft")
+        except duckdb.Error as error:
+            raise AuditlakeError(f"hot file {draft} cannot be written: {_first_line(error)}", "see whether the disk is full") from error
         draft.chmod(0o600)
         step("hot.rename")
         self._log_of(segment).unlink(missing_ok=True)  # a dropped file's log would not fit the new file
