@@ -5,7 +5,7 @@ from urllib.parse import urlparse
 
 from auditlake.lake import Lake
 from auditlake.settings import size_bytes
-from core.errors import AuditlakeError
+from core.errors import AuditlakeError, UsageError
 from query import lake as view
 from query.errors import ViewMovedError
 from query.limits import capped_memory
@@ -26,8 +26,11 @@ def answer(lake: Lake, sql: str, form: str, output: Path | None, stream: str = "
 
     A day that is rolled away between looking it up and opening it makes the view old; it is then built anew.
 
-    :raises AuditlakeError: the statement is refused or fails.
+    :raises UsageError: the stream is not configured, or the statement is refused.
+    :raises AuditlakeError: the statement fails.
     """
+    if stream not in lake.settings.streams:
+        raise UsageError(f"stream {stream!r} is not configured", f"choose one of {', '.join(lake.settings.streams)}")
     with capped_memory(2 * size_bytes(lake.settings.query.memory) + _PROCESS_BYTES), _begin(lake, sql, stream) as result:
         write(result, form, output, table_rows=lake.settings.query.table_rows)
 

@@ -153,8 +153,9 @@ def ingest(app: App, files: tuple[str, ...], format_name: str | None, stream: st
     help="Form of the result.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the result to a file.")
+@click.option("--stream", default="requests", show_default=True, help="Stream that the view shows.")
 @_common
-def query(app: App, sql: str, form: str, output: Path | None) -> None:
+def query(app: App, sql: str, form: str, output: Path | None, stream: str) -> None:
     """Answer one SELECT over the view `requests`, which spans hot and archive.
 
     Read-only; files, network and settings are out of reach of the statement. `--json` is the same as `--format json`.
@@ -166,7 +167,7 @@ def query(app: App, sql: str, form: str, output: Path | None) -> None:
     from auditlake.analyst import answer
 
     with lakes.open_lake(app.data_dir, app.settings) as lake:
-        answer(lake, sql, "json" if app.as_json else form, output)
+        answer(lake, sql, "json" if app.as_json else form, output, stream)
 
 
 @cli.command()
