@@ -12,7 +12,7 @@ from query.limits import capped_memory
 from query.output import write
 from query.run import Result, run
 from storage import intake, pointers
-from storage.objects import S3Access
+from storage.objects import S3Access, given
 
 __all__ = ["answer", "build_view"]
 
@@ -62,7 +62,7 @@ def build_view(lake: Lake, stream: str = "requests") -> view.LakeView:
         temp_dir=ctx.data_dir / "tmp",
         hot=hot,
         archive=archive,
-        s3=_s3(lake.s3) if lake.s3 else None,
+        s3=_s3(given(lake.s3)) if lake.s3 and archive else None,
         memory_limit=lake.settings.query.memory,
         temp_limit=lake.settings.resources.spill,
         threads=lake.settings.resources.threads,

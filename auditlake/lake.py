@@ -9,6 +9,7 @@
 """
 
 import datetime as dt
+import functools
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -30,7 +31,7 @@ from storage.hot import HotStore
 from storage.keys import KeyRing, load_master_key
 from storage.ledger import Ledger
 from storage.lock import hold
-from storage.objects import LocalObjects, ObjectStore, S3Access, S3Objects, path_to_url, resolve_s3, split_s3, url_to_path
+from storage.objects import Access, LocalObjects, ObjectStore, S3Objects, path_to_url, resolve_s3, split_s3, url_to_path
 
 __all__ = ["Lake", "advance_clock", "create", "exclusive", "exists", "open_lake"]
 
@@ -44,7 +45,7 @@ class Lake:
 
     context: Context
     settings: Settings
-    s3: S3Access | None
+    s3: Access | None
 
 
 def create(data_dir: Path, settings: Settings, simulated: dt.datetime | None) -> str:
@@ -191,10 +192,10 @@ def _key_file(data_dir: Path, settings: Settings) -> Path:
     return Path(settings.keys.master_key_file) if settings.keys.master_key_file else data_dir / "keys" / "master.key"
 
 
-def _archive_place(data_dir: Path, settings: Settings) -> tuple[str, S3Access | None, ObjectStore]:
+def _archive_place(data_dir: Path, settings: Settings) -> tuple[str, Access | None, ObjectStore]:
     archive = settings.archive
     if archive.url.startswith("s3://"):
-        access = resolve_s3(archive.endpoint, archive.region, archive.path_style)
+        access = functools.cache(lambda: resolve_s3(archive.endpoint, archive.region, archive.path_style))
         bucket, prefix = split_s3(archive.url)
         return f"s3://{bucket}/{prefix}".rstrip("/"), access, S3Objects(bucket, access)
     folder = url_to_path(archive.url) if archive.url else (data_dir / "archive").absolute()

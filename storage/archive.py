@@ -12,6 +12,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import duckdb
@@ -35,7 +36,7 @@ from core.steps import step
 from storage import extensions
 from storage.control import check_path, prepare_sqlite
 from storage.digest import EMPTY, Digest, digest_of
-from storage.objects import Failure, ObjectStore, S3Access, StoredObject, url_to_path
+from storage.objects import Access, Failure, ObjectStore, S3Access, StoredObject, given, url_to_path
 
 __all__ = ["Archive", "ArchivedFile"]
 
@@ -77,14 +78,18 @@ class Archive:
     :raises UsageError: the folder's name cannot be said in a URL.
     """
 
-    def __init__(self, control_url: str, location: str, access: S3Access | None, objects: ObjectStore) -> None:
+    def __init__(self, control_url: str, location: str, access: Access | None, objects: ObjectStore) -> None:
         if location.startswith("file://"):
             check_path(url_to_path(location))
         self.location = location.rstrip("/")
         self.objects = objects
         self._control_url = control_url
-        self._properties = _io_properties(access)
+        self._access = access
         self._opened: SqlCatalog | None = None
+
+    @cached_property
+    def _properties(self) -> dict[str, str]:
+        return _io_properties(given(self._access)) if self._access else {}
 
     def table_location(self, stream: str) -> str:
         """Prefix of everything the stream's table owns, with its final slash."""
@@ -281,9 +286,7 @@ def _table_properties() -> dict[str, str]:
     }
 
 
-def _io_properties(access: S3Access | None) -> dict[str, str]:
-    if access is None:
-        return {}
+def _io_properties(access: S3Access) -> dict[str, str]:
     properties = {
         "s3.region": access.region,
         "s3.access-key-id": access.access_key,

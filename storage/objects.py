@@ -8,8 +8,9 @@ One contract (tests/contract) holds for both stores, a local folder and an S3 bu
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlparse
@@ -77,6 +78,15 @@ class S3Access:
         return f"S3Access({self.endpoint or 'AWS'}, {self.region})"
 
 
+Access = S3Access | Callable[[], S3Access]
+"""How to reach a bucket, or what finds it out when it is first needed: hot data can be had without credentials."""
+
+
+def given(access: Access) -> S3Access:
+    """The access itself, found out if need be."""
+    return access if isinstance(access, S3Access) else access()
+
+
 class ObjectStore(Protocol):
     """A folder or a bucket; keys are URLs below its root."""
 
@@ -137,9 +147,14 @@ class LocalObjects:
 class S3Objects:
     """Objects of one bucket; a key is an ``s3://bucket/key`` URL. Works on versioned and unversioned buckets."""
 
-    def __init__(self, bucket: str, access: S3Access) -> None:
+    def __init__(self, bucket: str, access: Access) -> None:
         self._bucket = bucket
-        self._client: S3Client = boto3.client(
+        self._access = access
+
+    @cached_property
+    def _client(self) -> "S3Client":
+        access = given(self._access)
+        return boto3.client(
             "s3",
             endpoint_url=access.endpoint or None,
             region_name=access.region,

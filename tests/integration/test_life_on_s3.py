@@ -393,3 +393,15 @@ def test_the_connection_itself_is_shut_to_the_rest_of_the_bucket(s3: Bucket, arc
             connection.execute("FROM duckdb_secrets(redact=false)").fetchall()
     finally:
         connection.close()
+
+
+def test_hot_data_needs_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the bucket is asked for before something of the bucket is needed."""
+    monkeypatch.setenv("AUDITLAKE_ARCHIVE__URL", "s3://some-bucket/lake")
+    lake = CommandLine(tmp_path / "data")
+    lake.begin("2015-05-20T00:00:00Z")
+    (tmp_path / "access.log").write_bytes(combined({"17/May/2015": 5}))
+    assert lake("ingest", tmp_path / "access.log")["stored"] == 5
+    assert lake.rows("SELECT count(*) AS n FROM requests") == [{"n": 5}]
+    lake.advance("32d")
+    assert "no AWS credentials were found" in lake.try_("run", "roll").expect(1).said
