@@ -4,9 +4,21 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.s3server import Bucket, Server, running
+
+# Examples are the same on every run of CI, which must not fail by chance; on a developer's machine they are new each time.
+# Machines are shared and slow at times: time is no failure.
+hypothesis.settings.register_profile(
+    "auditlake",
+    deadline=None,
+    derandomize=bool(os.environ.get("CI")),
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.data_too_large],
+)
+hypothesis.settings.load_profile("auditlake")
 
 ROOT = Path(__file__).resolve().parent.parent
 

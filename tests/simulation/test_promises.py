@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -235,9 +235,7 @@ def _crash_at(number: int) -> Iterator[None]:
 
 
 TestPromises = Promises.TestCase
-TestPromises.settings = settings(
-    max_examples=15, stateful_step_count=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+TestPromises.settings = settings(max_examples=15, stateful_step_count=12)
 
 
 def test_a_crash_is_no_error_of_ours() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import AuditlakeError, UsageError
@@ -65,7 +65,6 @@ def _verdict(line: bytes, limits: Limits) -> str | None:
 # ----------------------------------------------------------------------------------------------------------- accounting
 
 
-@settings(deadline=None)
 @given(hostile_bytes, small_limits)
 def test_every_byte_and_line_is_accounted_for(data: bytes, limits: Limits) -> None:
     made = _chunks(data, limits)
@@ -84,7 +83,6 @@ def test_every_byte_and_line_is_accounted_for(data: bytes, limits: Limits) -> No
         assert chunk.end - chunk.start <= limits.capacity
 
 
-@settings(deadline=None)
 @given(hostile_bytes, small_limits)
 def test_every_line_is_given_or_set_aside_as_it_must_be(data: bytes, limits: Limits) -> None:
     good, aside = [], []
@@ -106,7 +104,6 @@ def test_every_line_is_given_or_set_aside_as_it_must_be(data: bytes, limits: Lim
         assert raw == line or (reason.startswith("longer") and raw == line + b"\r")  # of a chunk that ended between CR and LF
 
 
-@settings(deadline=None)
 @given(hostile_bytes, small_limits)
 def test_the_cut_changes_no_line(data: bytes, limits: Limits) -> None:
     whole = _chunks(data, Limits(line_bytes=limits.line_bytes))

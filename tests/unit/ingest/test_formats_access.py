@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest import formats
@@ -114,7 +114,6 @@ _TOKEN = st.sampled_from(["-", "a", "::1", "bob", 'q"x', "[", "é"])
 _NUMBER = st.sampled_from(["-", "200", "0", "9223372036854775807", "99", "404"])
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(_TOKEN, _TOKEN, _TOKEN, _INSIDE, _NUMBER, _NUMBER, _INSIDE, _INSIDE, _INSIDE), min_size=1, max_size=6))
 def test_whatever_is_of_the_plain_shape_parses_as_the_plain_parser_says(parts: list[tuple[str, ...]]) -> None:
     texts = ['{} {} {} [22/Jan/2019:03:56:14 +0330] "{}" {} {} "{}" "{}"{}'.format(*p).rstrip("\r") for p in parts]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core import schema
@@ -252,7 +252,6 @@ _json = st.recursive(
 _keys = st.sampled_from(["a", "", "a.b", "source", "http", "trace", "é", '"', "\\", "\x01", "labels"])
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.dictionaries(_keys, _json, max_size=5), st.booleans(), st.sampled_from([None, 1])), min_size=1, max_size=5))
 def test_whatever_has_no_column_is_in_labels(documents: list[tuple[dict[str, Any], bool, int | None]]) -> None:
     texts = [json.dumps({"@timestamp": 1} | d, ensure_ascii=ascii_, indent=indent).replace("\n", " ") for d, ascii_, indent in documents]

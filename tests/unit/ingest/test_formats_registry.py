@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.errors import UsageError
@@ -57,7 +57,6 @@ _text = st.text(st.characters(codec="utf-8", exclude_characters="\0\n"), min_siz
 
 
 @every_format
-@settings(deadline=None)
 @given(texts=st.lists(_text, min_size=1, max_size=20))
 @example(texts=['"', "\\", "[", "{", "{}", " ", "\r", "é"])
 def test_any_text_is_accounted_for(name: str, texts: list[str]) -> None:
@@ -65,7 +64,6 @@ def test_any_text_is_accounted_for(name: str, texts: list[str]) -> None:
 
 
 @every_format
-@settings(deadline=None)
 @given(flips=st.lists(st.tuples(st.integers(0, 10_000), st.integers(1, 126)), max_size=4), cut=st.integers(1, 400))
 def test_damaged_samples_are_accounted_for(name: str, flips: list[tuple[int, int]], cut: int) -> None:
     sample = bytearray(formats.get(name).sample.encode())
@@ -78,7 +76,6 @@ def test_damaged_samples_are_accounted_for(name: str, flips: list[tuple[int, int
 
 
 @every_format
-@settings(deadline=None)
 @given(
     cells=st.lists(st.sampled_from([*list('"\\ []{}:,-09a'), "HTTP/1.1", "null", '": ', "é", "[22/Jan/2019:03:56:14 +0330]"]), min_size=1)
 )

@@ -4,7 +4,7 @@ import datetime as dt
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.formats.template import Span
@@ -30,7 +30,6 @@ zones = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda minutes: dt.timezone
 times = st.datetimes(FIRST, LAST, timezones=zones)
 
 
-@settings(deadline=None)
 @given(st.lists(times, min_size=1, max_size=20))
 def test_clf_times_as_strftime_writes_them(whens: list[dt.datetime]) -> None:
     texts = [f"{w.day:02}/{MONTHS[w.month - 1]}/{w.year:04}:{w:%H:%M:%S %z}" for w in whens]
@@ -82,7 +81,6 @@ def test_a_leap_second_is_the_first_second_of_the_next_minute() -> None:
     assert values.tolist() == [micros(dt.datetime(2017, 1, 1, tzinfo=dt.UTC))]
 
 
-@settings(deadline=None)
 @given(st.lists(times, min_size=1, max_size=20))
 def test_iso_times_as_isoformat_writes_them(whens: list[dt.datetime]) -> None:
     values, real = iso_times(*spanned(*(w.isoformat() for w in whens)))

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.formats.template import Marks, Span
@@ -39,7 +39,6 @@ def test_a_null_with_escapes_stays_null() -> None:
     assert unescaped_text(Marks(data), span, np.array([True, False])).to_pylist() == [None, 'a"b']
 
 
-@settings(deadline=None)
 @given(st.lists(st.none() | st.text(max_size=5), min_size=1, max_size=10))
 def test_json_text_says_what_the_string_says(values: list[str | None]) -> None:
     found = json_string(pa.array(values, pa.string())).to_pylist()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.compression import kind_of
@@ -78,7 +78,6 @@ def _real_lines(data: bytes) -> dict[int, set[bytes]]:
     return lines
 
 
-@settings(deadline=None)
 @given(data=hostile_bytes, parts=cuts, limits=limits)
 def test_a_growing_file_gives_each_line_once(folder: Path, data: bytes, parts: list[float], limits: dict[str, int]) -> None:
     memory, runs = Memory(folder, **limits), []
@@ -95,7 +94,6 @@ def test_a_growing_file_gives_each_line_once(folder: Path, data: bytes, parts: l
     assert len(memory.spans) <= 1
 
 
-@settings(deadline=None)
 @given(data=hostile_bytes, parts=cuts, limits=limits)
 def test_a_growing_file_whose_last_lines_are_taken_says_which_go_on(
     folder: Path, data: bytes, parts: list[float], limits: dict[str, int]
@@ -116,7 +114,6 @@ def test_a_growing_file_whose_last_lines_are_taken_says_which_go_on(
     assert len(memory.spans) <= 1
 
 
-@settings(deadline=None)
 @given(data=hostile_bytes, parts=cuts, stops=st.lists(st.integers(0, 4), min_size=7, max_size=7), limits=limits)
 def test_crashes_lose_and_double_nothing(folder: Path, data: bytes, parts: list[float], stops: list[int], limits: dict[str, int]) -> None:
     memory, runs = Memory(folder, **limits), []
@@ -129,7 +126,6 @@ def test_crashes_lose_and_double_nothing(folder: Path, data: bytes, parts: list[
     assert len(memory.spans) <= 1
 
 
-@settings(deadline=None)
 @given(contents=versions, limits=limits)
 def test_files_that_share_a_beginning_keep_apart(folder: Path, contents: list[bytes], limits: dict[str, int]) -> None:
     memory, seen = Memory(folder, **limits), [b""]

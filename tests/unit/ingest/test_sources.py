@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import AuditlakeError, UsageError
@@ -248,7 +248,6 @@ def test_a_pipe_that_trickles_is_read_to_its_end() -> None:
         assert reader.read(1000) == b"efghijklmnop"
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200), st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=20))
 def test_bytes_taken_back_are_given_again(data: bytes, moves: list[tuple[int, int]]) -> None:
     reader = Reader("memory", io.BytesIO(b"plain text " + data))

@@ -115,7 +115,7 @@ numbers = st.one_of(st.none(), st.integers(-20, 20))
 pairs = st.lists(st.tuples(texts, texts, numbers, numbers), min_size=1, max_size=4)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(pairs, pairs)
 def test_equal_digests_mean_equal_rows(one: list[tuple[Any, ...]], other: list[tuple[Any, ...]]) -> None:
     columns = (

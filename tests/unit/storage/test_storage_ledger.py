@@ -205,7 +205,7 @@ bodies: dict[str, Callable[[int], dict[str, Any]]] = {
 histories = st.lists(st.tuples(st.sampled_from(sorted(bodies)), st.integers(0, 20)), max_size=15)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(histories)
 def test_the_states_always_equal_the_fold(tmp_path_factory: pytest.TempPathFactory, history: list[tuple[str, int]]) -> None:
     control = Control.in_file(tmp_path_factory.mktemp("ledger") / "control.sqlite")

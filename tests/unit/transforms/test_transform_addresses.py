@@ -4,7 +4,7 @@ import ipaddress
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.addresses import Addresses, ipv4_numbers, ipv6_halves
@@ -67,7 +67,6 @@ def test_an_address_the_log_gives_is_made_canonical_and_a_port_it_gives_stays() 
     assert batch["source_port"].to_pylist() == [None, 1, 2]
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.ip_addresses().map(str), st.text("0123456789abcdefABCDEF.:%[]x", max_size=25)), max_size=20))
 def test_agrees_with_ipaddress(texts: list[str]) -> None:
     for text, (ip, _) in zip(texts, read(*texts), strict=True):
@@ -83,7 +82,6 @@ def test_agrees_with_ipaddress(texts: list[str]) -> None:
             assert ip == str(parsed).partition("%")[0]
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.ip_addresses().map(str), st.text(max_size=9)), max_size=20))
 def test_numbers_are_those_of_ipaddress(texts: list[str | None]) -> None:
     array = pa.array(texts, pa.string())

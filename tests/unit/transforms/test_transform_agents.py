@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.agents import DEVICE_TYPES, Agents
@@ -130,7 +130,6 @@ def test_version_names_the_expressions() -> None:
     assert re.fullmatch(r"\d{6}(\.\d+)*", AGENTS.version["build"])
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.text(), st.text("²٣0123456789./ MozilaWndwsNTAridX;()", max_size=40)), max_size=6))
 def test_total(agents: list[str | None]) -> None:
     rows = read(*agents)

@@ -279,7 +279,7 @@ def test_the_default_city_database_agrees_with_maxminddb() -> None:
     assert locate(Geolocate(path, None), *addresses) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=30), st.sampled_from(["City", "ASN"])
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core import schema
@@ -72,7 +72,6 @@ def test_the_columns_are_the_stored_ones(late: list[str]) -> None:
     assert [(field.name, field.type) for field in result.schema] == wanted
 
 
-@settings(deadline=None)
 @given(st.data(), st.integers(0, 5))
 def test_rows_keep_their_number_and_order(data: st.DataObject, count: int) -> None:
     chosen = data.draw(st.sets(st.sampled_from(TEXTS)))

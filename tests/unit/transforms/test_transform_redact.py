@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.errors import UsageError
@@ -172,7 +172,6 @@ PLACES = (
 )
 
 
-@settings(deadline=None)
 @given(st.sampled_from(PLACES), names, around, around)
 @example(PLACES[0], "token", '"', '"')
 def test_no_value_of_a_secret_parameter_is_left(place: tuple[str, str], name: str, before: str, after: str) -> None:
@@ -189,7 +188,6 @@ domains = st.from_regex(r"[a-z]([a-z0-9-]{0,5}[a-z0-9])?(\.[a-z0-9]{1,5}){0,2}\.
 EMAIL_PLACES = ("/x/{}", "/x/{}/y?z=1", "/x?to={}&a=b", "/x?a=(<{}>)", "/x?next=%2Fy%3Fto%3D{}%26z", "http://h.example/{}", "{}")
 
 
-@settings(deadline=None)
 @given(st.sampled_from(EMAIL_PLACES), local_parts, domains, st.sampled_from(["@", "%40", "%2540"]), st.sampled_from([".", "%2E", "%2e"]))
 def test_no_email_address_is_left(place: str, local: str, domain: str, at: str, dot: str) -> None:
     text = place.format(MARK + local + at + domain.replace(".", dot))
@@ -205,7 +203,6 @@ users = st.text(
 )
 
 
-@settings(deadline=None)
 @given(
     users, users, st.sampled_from(["http://{}@h.example/x", "//{}@h:1/x?y", "https://{}@[::1]/", "ftp://{}@h:bad/", "/x?u=http://{}@h/y"])
 )
@@ -216,7 +213,6 @@ def test_no_user_and_password_of_a_url_is_left(user: str, password: str, place: 
     assert MARK not in json.dumps(result.to_pylist(), default=str)
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.text(), st.text("%25240@=&;:/?#\"'{}[]\\tokenTOKEN.", max_size=60)), max_size=6))
 def test_total_and_rows_in_order(texts: list[str | None]) -> None:
     marked = [None if text is None else f"{number}~{text}" for number, text in enumerate(texts)]

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.urls import Urls
@@ -69,7 +69,6 @@ def test_a_batch_without_targets_is_left_alone() -> None:
     assert Urls().apply(batch) is batch
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.text(), st.from_regex(r"(?s)(https?://)?[a-z.:\[\]@]*[/?#]?.*", fullmatch=True)), max_size=8))
 def test_no_character_is_lost(targets: list[str | None]) -> None:
     batch = pa.RecordBatch.from_pydict({"url_original": pa.array(targets, pa.string())})
