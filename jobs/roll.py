@@ -52,6 +52,8 @@ def take_back_unseen(ctx: Context, stream: str, keep: list[Segment]) -> dict[Seg
     Those of the segments in ``keep`` are returned; the others are taken out of the table.
     """
     visible = pointers.get(ctx.control, stream)
+    if visible == ctx.archive.metadata(stream):
+        return {}
     seen = {file.path for file in ctx.archive.files(stream, visible)} if visible else set()
     unseen: dict[Segment, list[ArchivedFile]] = {}
     for file in ctx.archive.files(stream):

@@ -26,6 +26,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import StaticTable, Table
+from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.transforms import IdentityTransform
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -189,7 +190,7 @@ class Archive:
             return
         with _reported(f"old snapshots of {stream} cannot be expired"):
             current = table.current_snapshot()
-            if current is None or not self.files(stream):
+            if current is None or _is_empty(table, current):
                 step("archive.drop_table")
                 self._catalog().drop_table((_NAMESPACE, stream))
                 return
@@ -348,6 +349,10 @@ def _reachable(table: Table) -> set[str]:
             paths.add(manifest.manifest_path)
             paths.update(entry.data_file.file_path for entry in manifest.fetch_manifest_entry(table.io))
     return paths
+
+
+def _is_empty(table: Table, snapshot: Snapshot) -> bool:
+    return not any(manifest.has_added_files() or manifest.has_existing_files() for manifest in snapshot.manifests(table.io))
 
 
 def _archived(stream: str, file: DataFile) -> ArchivedFile:
