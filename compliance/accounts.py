@@ -92,9 +92,7 @@ def _hot_segments(stores: Stores) -> set[Segment]:
     return {segment for segment, _ in stores.hot.segments() if segment.day.year > 1}
 
 
-def _account(
-    stores: Stores, state: SegmentState, archived: dict[Segment, list[str]], expected: dict[Segment, str] | None
-) -> Account:
+def _account(stores: Stores, state: SegmentState, archived: dict[Segment, list[str]], expected: dict[Segment, str] | None) -> Account:
     """The account of one day; a file that cannot be read is its fault, and keeps no other day from being verified."""
     segment, files, full = state.segment, archived.get(state.segment, []), expected is not None
     hot, cold, faults = 0, 0, []
