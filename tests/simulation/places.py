@@ -95,7 +95,7 @@ def the_first_days_to_roll(site: Site) -> None:
 def an_archived_past(site: Site) -> None:
     site.at(the_first_days_to_roll)
     site.done("run", "roll")
-    good = lines_of(range(100, 148), dt.date(2015, 5, 17), days=2)
+    good = lines_of(range(100, 148), dt.date(2015, 5, 17))
     torn = '203.0.113.9 - - [17/May/2015:10:00:00 +0000] "GET\n'
     late = lines_of(range(200, 204), dt.date(2015, 4, 17))
     beyond = lines_of(range(300, 303), dt.date(2014, 5, 1))
@@ -117,15 +117,15 @@ def days_to_roll(site: Site) -> None:
 def days_to_purge(site: Site) -> None:
     site.at(days_to_roll)
     site.done("run", "roll")
-    site.write("late.log", lines_of(range(500, 505), dt.date(2015, 5, 17), days=2))
+    site.write("late.log", lines_of(range(500, 505), dt.date(2015, 5, 17)))
     site.done("ingest", site.log("late.log"))
-    site.done("clock", "advance", "331d")
+    site.done("clock", "advance", "301d")
 
 
 def the_last_days_to_purge(site: Site) -> None:
     site.at(days_to_purge)
     site.done("run", "purge")
-    site.done("clock", "advance", "1d")
+    site.done("clock", "advance", "30d")
 
 
 def an_unfinished_roll(site: Site) -> None:
