@@ -5,29 +5,22 @@ and footers, are kept only for columns that are not personal. Writing, committin
 each can be the last thing before a crash; a file's name begins with the id of the roll that wrote it, which is how a
 retry finds what an earlier attempt left. Nothing here decides what readers see: that is the control database's pointer.
 
-Format: https://iceberg.apache.org/spec/ (version 2).
+Format: https://iceberg.apache.org/spec/ (version 2). PyIceberg takes a third of a second to import, so it is imported where
+it is used: ingest and hot queries never need it.
 """
+
+from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyiceberg import types as ice
-from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
-from pyiceberg.io import FileIO
-from pyiceberg.manifest import DataFile
-from pyiceberg.partitioning import PartitionField, PartitionSpec
-from pyiceberg.schema import Schema
-from pyiceberg.table import StaticTable, Table
-from pyiceberg.table.snapshots import Snapshot
-from pyiceberg.transforms import IdentityTransform
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import AuditlakeError, UsageError
@@ -39,20 +32,20 @@ from storage.control import check_path, prepare_sqlite
 from storage.digest import EMPTY, Digest, digest_of
 from storage.objects import Access, Failure, ObjectStore, S3Access, StoredObject, given, url_to_path
 
+if TYPE_CHECKING:
+    from pyiceberg.catalog.sql import SqlCatalog
+    from pyiceberg.io import FileIO
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.schema import Schema
+    from pyiceberg.table import Table
+    from pyiceberg.table.snapshots import Snapshot
+
 __all__ = ["Archive", "ArchivedFile"]
 
 _NAMESPACE = "auditlake"
 _ROWS_PER_FILE = 4_000_000
 _ROWS_PER_GROUP = 500_000
 _ZSTD_LEVEL = 9
-_ICEBERG_TYPES: dict[pa.DataType, ice.PrimitiveType] = {
-    pa.string(): ice.StringType(),
-    pa.int32(): ice.IntegerType(),
-    pa.int64(): ice.LongType(),
-    pa.float64(): ice.DoubleType(),
-    pa.date32(): ice.DateType(),
-    pa.timestamp("us", tz="UTC"): ice.TimestamptzType(),
-}
 
 
 @dataclass(frozen=True, order=True)
@@ -228,6 +221,8 @@ class Archive:
             self._opened = None
 
     def _catalog(self) -> SqlCatalog:
+        from pyiceberg.catalog.sql import SqlCatalog
+
         if self._opened is None:
             catalog = SqlCatalog("auditlake", uri=self._control_url, warehouse=self.location, **self._properties)
             if catalog.engine.dialect.name == "sqlite":
@@ -238,6 +233,8 @@ class Archive:
         return self._opened
 
     def _existing(self, stream: str) -> Table | None:
+        from pyiceberg.exceptions import NoSuchTableError
+
         with _reported(f"archive of {stream} cannot be read"):
             try:
                 table = self._catalog().load_table((_NAMESPACE, stream))
@@ -251,6 +248,9 @@ class Archive:
         return table
 
     def _table(self, stream: str) -> Table:
+        from pyiceberg.partitioning import PartitionField, PartitionSpec
+        from pyiceberg.transforms import IdentityTransform
+
         existing = self._existing(stream)
         if existing is not None:
             return existing
@@ -267,12 +267,25 @@ class Archive:
         return self._catalog()._load_file_io(self._properties, self.location)
 
     def _read(self, metadata: str) -> Table:
+        from pyiceberg.table import StaticTable
+
         return StaticTable.from_metadata(metadata, self._properties)
 
 
 def iceberg_schema() -> Schema:
     """``core.schema`` as an Iceberg schema, with its field ids."""
-    return Schema(*(ice.NestedField(c.id, c.name, _ICEBERG_TYPES[c.type], required=c.required, doc=c.meaning) for c in COLUMNS))
+    from pyiceberg import types as ice
+    from pyiceberg.schema import Schema
+
+    types: dict[pa.DataType, ice.PrimitiveType] = {
+        pa.string(): ice.StringType(),
+        pa.int32(): ice.IntegerType(),
+        pa.int64(): ice.LongType(),
+        pa.float64(): ice.DoubleType(),
+        pa.date32(): ice.DateType(),
+        pa.timestamp("us", tz="UTC"): ice.TimestamptzType(),
+    }
+    return Schema(*(ice.NestedField(c.id, c.name, types[c.type], required=c.required, doc=c.meaning) for c in COLUMNS))
 
 
 def _table_properties() -> dict[str, str]:
@@ -363,6 +376,8 @@ def _archived(stream: str, file: DataFile) -> ArchivedFile:
 
 @contextmanager
 def _reported(problem: str) -> Iterator[None]:
+    from pyiceberg.exceptions import CommitFailedException
+
     try:
         yield
     except AuditlakeError:
