@@ -6,6 +6,7 @@ from pathlib import Path
 from auditlake.lake import Lake
 from auditlake.settings import Settings, size_bytes
 from ingest.batches import Limits
+from ingest.formats import FormatOptions
 from jobs.ingest import IngestOptions, Tally, ingest
 from jobs.retry import retry
 from transforms.pipeline import EMBEDDED, Embedded, TransformOptions
@@ -26,7 +27,7 @@ def retry_quarantine(lake: Lake, form: str | None) -> Tally:
 def ingest_options(settings: Settings, form: str, stream: str) -> IngestOptions:
     """The settings that concern ingest."""
     limits = Limits(batch_bytes=size_bytes(settings.ingest.batch), line_bytes=size_bytes(settings.ingest.max_line))
-    return IngestOptions(stream, form, limits, dict(settings.ingest.json_fields), transform_options(settings))
+    return IngestOptions(stream, form, limits, FormatOptions(json_fields=settings.ingest.json_fields), transform_options(settings))
 
 
 def transform_options(settings: Settings) -> TransformOptions:

@@ -77,8 +77,10 @@ COLUMNS = _columns(
     ("ingest_row", _L, "Number of its line within the batch, from 0", False, True),
 )
 
-INPUT_COLUMNS = {"url_original": _S}
-"""Columns that a format may fill and a transform consumes: never stored."""
+INPUT_COLUMNS = {"url_original": _S, "forwarded_for": _S, "forwarded": _S, "client_address": _S}
+"""Columns that a format may fill and a transform consumes: never stored. ``url_original``: the request target.
+``forwarded_for``: an X-Forwarded-For header, addresses with commas between them, the nearest last. ``forwarded``: a Forwarded
+header (RFC 7239). ``client_address``: a header that names one address, such as CF-Connecting-IP, True-Client-IP or X-Real-IP."""
 
 QUARANTINE_COLUMNS = _columns(
     ("ingest_batch", _S, "The batch that met the line", False, True),

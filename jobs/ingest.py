@@ -19,7 +19,7 @@ from core.clock import utc_day
 from core.errors import AuditlakeError, UsageError
 from ingest.batches import Chunk, Limits
 from ingest.follow import Fresh, Repeated, Unfinished, follow
-from ingest.formats import Format, detect, get
+from ingest.formats import Format, FormatOptions, detect, get
 from ingest.identity import KnownSource, Span
 from ingest.lines import Lines
 from ingest.sources import Source, expand, open_source, source_name
@@ -41,12 +41,12 @@ _FEW_LINES = 20
 
 @dataclass(frozen=True)
 class IngestOptions:
-    """How to read: stream, format (``auto`` to look), limits, names of JSON fields, transforms."""
+    """How to read: stream, format (``auto`` to look), limits, options of formats, transforms."""
 
     stream: str = "requests"
     format: str = AUTO
     limits: Limits = field(default_factory=Limits)
-    json_fields: dict[str, str] = field(default_factory=dict)
+    formats: FormatOptions = field(default_factory=FormatOptions)
     transforms: TransformOptions = field(default_factory=TransformOptions)
 
 
@@ -91,7 +91,7 @@ def ingest(ctx: Context, names: Sequence[str], options: IngestOptions) -> Tally:
     if options.stream not in ctx.policies:
         raise UsageError(f"stream {options.stream!r} is not configured", f"add [streams.{options.stream}] with its limits")
     if options.format != AUTO:
-        get(options.format, options.json_fields)
+        get(options.format, options.formats)
     recover(ctx)
     tally = Tally()
     pipeline = build(options.transforms)
@@ -197,7 +197,7 @@ class _Preparer:
 
     def _format(self, sample: Lines) -> Format:
         if self._form is None:
-            self._form = choose_format(sample, self._options.format, self._options.json_fields)
+            self._form = choose_format(sample, self._options.format, self._options.formats)
         return self._form
 
     def _lookup(self, head: str) -> list[KnownSource]:
@@ -222,15 +222,15 @@ class _Spans(Sequence[Span]):
         return Span(record.start, record.end, record.digest, record.lines, record.line_digests, record.terminated)
 
 
-def choose_format(sample: Lines, name: str, json_fields: dict[str, str]) -> Format:
+def choose_format(sample: Lines, name: str, options: FormatOptions) -> Format:
     """The named format, or the one the first lines are of.
 
     :raises UsageError: enough lines are there, and no format takes most of them.
     """
     if name != AUTO:
-        return get(name, json_fields)
+        return get(name, options)
     try:
-        return get(detect(sample, json_fields), json_fields)
+        return get(detect(sample, options), options)
     except UsageError:
         if len(sample) >= _FEW_LINES:
             raise

@@ -47,7 +47,7 @@ def retry(ctx: Context, options: IngestOptions) -> Tally:
     states = ctx.ledger.states().values()
     for segment in sorted(state.segment for state in states if state.segment.is_quarantine and state.hot):
         for name, lines in _groups(ctx, segment):
-            form = get(options.format or name, options.json_fields)
+            form = get(options.format or name, options.formats)
             road = Road(segment.stream.removesuffix(QUARANTINE_SUFFIX), form, pipeline, "quarantine")
             _retry_group(ctx, segment, road, lines, tally)
     tally.warnings += dict.fromkeys(pipeline.warnings)

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core import schema
-from ingest.formats.base import Parsed
+from ingest.formats.base import Parsed, State
 from ingest.formats.request import split_request
 from ingest.formats.template import Field, Marks, Mask, Span, Spans, Template
 from ingest.formats.times import CLF_WIDTH, clf_times
@@ -63,9 +63,9 @@ class AccessFormat:
         """The shape of its lines."""
         return _SHAPES[self.name]
 
-    def parse(self, lines: Lines) -> Parsed:
+    def parse(self, lines: Lines, state: State = None) -> Parsed:  # noqa: ARG002 - each line stands alone
         """Parse every line; total, never raises for what a line holds."""
-        return parse_in_blocks(lambda block: _Parse(self, block).run(), lines)
+        return parse_in_blocks(lambda block, _: _Parse(self, block).run(), lines)
 
 
 class _Parse:

@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 from core import schema
 from core.errors import UsageError
 from ingest.formats import _json_engine as engine
-from ingest.formats.base import Parsed
+from ingest.formats.base import FormatOptions, Parsed, State
 from ingest.formats.template import Mask, Span
 from ingest.formats.times import epoch_times, iso_times
 from ingest.formats.values import decimals, integers, json_string, spans_of, text
@@ -97,9 +97,16 @@ class JsonLines:
             if not all(path.split(".")):
                 raise UsageError(f"field map: {path!r} is not a path", "write names with dots between them, like request.client")
 
-    def parse(self, lines: Lines) -> Parsed:
+    def parse(self, lines: Lines, state: State = None) -> Parsed:  # noqa: ARG002 - each line stands alone
         """Parse every line; total, never raises for what a line holds."""
-        return parse_in_blocks(lambda block: _Parse(self.names, block).run(), lines)
+        return parse_in_blocks(lambda block, _: _Parse(self.names, block).run(), lines)
+
+    def configured(self, options: FormatOptions) -> "JsonLines":
+        """The format with the options' names.
+
+        :raises UsageError: a path is empty, or a column is not one that a document can fill.
+        """
+        return JsonLines(options.json_fields) if options.json_fields else self
 
     @cached_property
     def names(self) -> "_Names":

@@ -3,14 +3,12 @@
 A format is added by writing its module and registering it here: tests that hold for every format then hold for it too.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from core import schema
 from core.errors import UsageError
 from ingest.formats.access import COMBINED, COMMON, VHOST_COMBINED
-from ingest.formats.base import Format, Parsed
+from ingest.formats.base import Configurable, Format, FormatOptions, Parsed, State
 from ingest.formats.json_lines import JsonLines
 from ingest.lines import Lines
 
@@ -39,28 +37,32 @@ def names() -> tuple[str, ...]:
     return tuple(_formats)
 
 
-def get(name: str, field_map: Mapping[str, str] | None = None) -> Format:
-    """The format of that name.
+def get(name: str, options: FormatOptions | None = None) -> Format:
+    """The format of that name, under these options.
 
-    :param field_map: for ``json``: names of its own (see :class:`JsonLines`); other formats have no use for it.
-    :raises UsageError: there is no such format, or the field map is wrong.
+    :raises UsageError: there is no such format, or an option cannot be used.
     """
     if name not in _formats:
         raise UsageError(f"{name!r} is not a format", f"use one of {', '.join(_formats)}")
     form = _formats[name]
-    return JsonLines(field_map) if field_map and isinstance(form, JsonLines) else form
+    return form.configured(options) if options and isinstance(form, Configurable) else form
 
 
-def parse(form: Format, lines: Lines) -> Parsed:
+def parse(form: Format, lines: Lines, state: State = None) -> Parsed:
     """What ``form`` makes of the lines, with its promises checked.
+
+    :param state: what it made of the lines before left.
 
     :raises AssertionError: the format breaks a promise of :mod:`ingest.formats.base`; no line's content can cause it.
     """
-    parsed = form.parse(lines)
-    _check(len(parsed.numbers) + len(parsed.rejected) == len(lines), "a line is neither parsed nor rejected, or both")
+    parsed = form.parse(lines, state)
+    _check(
+        len(parsed.numbers) + len(parsed.rejected) + len(parsed.eventless) == len(lines),
+        "a line is neither parsed nor rejected nor eventless, or two of these",
+    )
     _check(parsed.rows.num_rows == len(parsed.numbers), "rows and their line numbers differ in count")
     _check(len(parsed.reasons) == len(parsed.rejected) and all(parsed.reasons), "a rejected line has no reason")
-    seen = np.sort(np.concatenate((parsed.numbers, parsed.rejected)))
+    seen = np.sort(np.concatenate((parsed.numbers, parsed.rejected, parsed.eventless)))
     _check(np.array_equal(seen, np.arange(len(lines))), "a line number is missing or given twice")
     for column in parsed.rows.schema:
         _check(column.type == schema.input_type(column.name), f"column {column.name} is not of the schema's type")
@@ -68,7 +70,7 @@ def parse(form: Format, lines: Lines) -> Parsed:
     return parsed
 
 
-def detect(lines: Lines, field_map: Mapping[str, str] | None = None) -> str:
+def detect(lines: Lines, options: FormatOptions | None = None) -> str:
     """Name of the format that most of the first lines are of; of equals the one registered first.
 
     :raises UsageError: none takes at least :data:`DETECT_SHARE` of them, or there is no line.
@@ -76,7 +78,7 @@ def detect(lines: Lines, field_map: Mapping[str, str] | None = None) -> str:
     sample = lines.take(np.arange(min(len(lines), DETECT_LINES)))
     if not len(sample):
         raise UsageError("no line to tell the format from", f"name it: {', '.join(_formats)}")
-    shares = {name: len(get(name, field_map).parse(sample).numbers) / len(sample) for name in _formats}
+    shares = {name: len(get(name, options).parse(sample).numbers) / len(sample) for name in _formats}
     best = max(shares, key=lambda name: shares[name])
     if shares[best] < DETECT_SHARE:
         scores = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from ingest.formats.base import Parsed
+from ingest.formats.base import Parsed, State
 from ingest.formats.template import Mask
 from ingest.lines import Lines, Numbers
 
@@ -15,16 +15,19 @@ BLOCK_LINES = 16_384
 """Measured on lines of 237 bytes: 8,000 to 32,000 do about as well, half a million at once takes twice the time."""
 
 
+_EVENTLESS = "eventless"
+
+
 class Verdicts:
-    """One verdict for each of many lines: good, or the first reason found against it."""
+    """One verdict for each of many lines: good, eventless, or the first reason found against it."""
 
     def __init__(self, count: int) -> None:
         self._codes = np.zeros(count, np.int64)
-        self._reasons = {"": 0}
+        self._reasons = {"": 0, _EVENTLESS: 1}
 
     @property
     def good(self) -> Mask:
-        """Lines without a reason against them."""
+        """Lines that hold an event, without a reason against them."""
         good: Mask = self._codes == 0
         return good
 
@@ -37,20 +40,28 @@ class Verdicts:
         """Set aside the lines of these numbers, whatever was said of them before; an empty reason takes them back."""
         self._codes[numbers] = self._code(reason)
 
-    def parsed(self, rows: pa.RecordBatch) -> Parsed:
+    def pass_over(self, eventless: Mask) -> None:
+        """These lines hold no event of their own, whatever was said of them before."""
+        self._codes[eventless] = self._reasons[_EVENTLESS]
+
+    def parsed(self, rows: pa.RecordBatch, state: State = None) -> Parsed:
         """The outcome; ``rows`` are those of the good lines."""
         phrases = list(self._reasons)
-        rejected = np.flatnonzero(~self.good)
+        rejected = np.flatnonzero(self._codes > 1)
         reasons = [phrases[code] for code in self._codes[rejected].tolist()]
-        return Parsed(rows, np.flatnonzero(self.good), rejected, reasons)
+        return Parsed(rows, np.flatnonzero(self.good), rejected, reasons, np.flatnonzero(self._codes == 1), state)
 
     def _code(self, reason: str) -> int:
         return self._reasons.setdefault(reason, len(self._reasons))
 
 
-def parse_in_blocks(parse: Callable[[Lines], Parsed], lines: Lines, size: int = BLOCK_LINES) -> Parsed:
-    """The parse of all lines, done ``size`` lines at a time."""
-    parts = [(first, parse(block)) for first, block in _blocks(lines, size)]
+def parse_in_blocks(parse: Callable[[Lines, State], Parsed], lines: Lines, state: State = None, size: int = BLOCK_LINES) -> Parsed:
+    """The parse of all lines, done ``size`` lines at a time, each block with the state that the one before it left."""
+    parts = []
+    for first, block in _blocks(lines, size):
+        part = parse(block, state)
+        state = part.state
+        parts.append((first, part))
     if len(parts) == 1:
         return parts[0][1]
     return Parsed(
@@ -58,6 +69,8 @@ def parse_in_blocks(parse: Callable[[Lines], Parsed], lines: Lines, size: int = 
         np.concatenate([part.numbers + first for first, part in parts]),
         np.concatenate([part.rejected + first for first, part in parts]),
         [reason for _, part in parts for reason in part.reasons],
+        np.concatenate([part.eventless + first for first, part in parts]),
+        state,
     )
 
 

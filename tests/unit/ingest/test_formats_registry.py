@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from core.errors import UsageError
 from ingest import formats
 from ingest.formats.access import COMBINED
-from ingest.formats.base import Parsed
+from ingest.formats.base import FormatOptions, Parsed, State
 from ingest.formats.json_lines import JsonLines
 from ingest.lines import Lines
 
@@ -102,8 +102,8 @@ def test_an_unknown_name_is_answered_with_those_that_exist() -> None:
 
 def test_a_field_map_goes_to_json_alone() -> None:
     field_map = {"who": "user_name"}
-    assert formats.get("json", field_map) == JsonLines(field_map)
-    assert formats.get("combined", field_map) is COMBINED
+    assert formats.get("json", FormatOptions(json_fields=field_map)) == JsonLines(field_map)
+    assert formats.get("combined", FormatOptions(json_fields=field_map)) is COMBINED
 
 
 class _Liar:
@@ -114,7 +114,7 @@ class _Liar:
     def __init__(self, **lies: object) -> None:
         self.lies = lies
 
-    def parse(self, lines: Lines) -> Parsed:
+    def parse(self, lines: Lines, state: State = None) -> Parsed:  # noqa: ARG002
         return replace(COMBINED.parse(lines), **self.lies)  # type: ignore[arg-type]
 
 
@@ -124,7 +124,7 @@ _SAMPLE_ROWS = COMBINED.parse(lines_of(COMBINED.sample)).rows
 @pytest.mark.parametrize(
     ("lies", "broken"),
     [
-        ({"rejected": np.array([], np.int64), "reasons": []}, "neither parsed nor rejected"),
+        ({"rejected": np.array([], np.int64), "reasons": []}, "neither parsed nor rejected nor eventless"),
         ({"numbers": np.array([1])}, "missing or given twice"),
         ({"numbers": np.array([0, 1]), "rejected": np.array([], np.int64), "reasons": []}, "differ in count"),
         ({"reasons": [""]}, "has no reason"),
@@ -149,7 +149,7 @@ def test_the_format_of_real_lines_is_told(folder: str, name: str) -> None:
 
 def test_a_field_map_helps_to_tell_json() -> None:
     lines = lines_of('{"when": 1431857103}')
-    assert formats.detect(lines, {"when": "event_time"}) == "json"
+    assert formats.detect(lines, FormatOptions(json_fields={"when": "event_time"})) == "json"
     with pytest.raises(UsageError, match="combined 0%, common 0%, vhost_combined 0%, json 0%"):
         formats.detect(lines)
 
