@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from core import schema
 from core.errors import UsageError
 from ingest import formats
+from ingest.formats.base import FormatOptions
 from ingest.formats._json_engine import MAX_DEPTH
 from ingest.formats.json_lines import COLUMNS, ECS_NAMES, JsonLines
 from ingest.lines import Lines
@@ -39,14 +40,14 @@ def lines_of(*texts: str) -> Lines:
 def row(document: str | dict[str, Any], **field_map: str) -> dict[str, Any]:
     """What is not null of the row."""
     text = document if isinstance(document, str) else json.dumps(document)
-    parsed = formats.parse(formats.get("json", field_map), lines_of(text))
+    parsed = formats.parse(formats.get("json", FormatOptions(json_fields=field_map)), lines_of(text))
     assert parsed.reasons == []
     return {name: value for name, value in parsed.rows.to_pylist()[0].items() if value is not None}
 
 
 def reason(document: str | dict[str, Any], **field_map: str) -> str:
     text = document if isinstance(document, str) else json.dumps(document)
-    parsed = formats.parse(formats.get("json", field_map), lines_of(text))
+    parsed = formats.parse(formats.get("json", FormatOptions(json_fields=field_map)), lines_of(text))
     assert len(parsed.numbers) == 0
     return parsed.reasons[0]
 
