@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from core import schema
 from core.errors import UsageError
 from ingest import formats
-from ingest.formats.base import FormatOptions
 from ingest.formats._json_engine import MAX_DEPTH
+from ingest.formats.base import FormatOptions
 from ingest.formats.json_lines import COLUMNS, ECS_NAMES, JsonLines
 from ingest.lines import Lines
 
