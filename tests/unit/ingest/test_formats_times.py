@@ -7,8 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.errors import UsageError
 from ingest.formats.template import Span
-from ingest.formats.times import clf_times, epoch_times, iso_times
+from ingest.formats.times import (
+    UNITS,
+    clf_times,
+    date_and_time,
+    epoch_text_times,
+    epoch_times,
+    epoch_unit_times,
+    iso_times,
+)
 from ingest.lines import Bytes
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -156,3 +165,140 @@ def test_numbers_with_decimals_and_numbers_that_are_no_time() -> None:
     assert values[:2].tolist() == [1431857103250000, 1431857103250500]
     whole = np.array([2**63 - 1])
     assert epoch_times(whole.astype(np.float64), whole)[0].tolist() == [(2**63 - 1) // 1000]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@given(st.lists(st.integers(0, 253_402_300_799), min_size=1, max_size=20))
+def test_numbers_of_a_named_unit(unit: str, seconds: list[int]) -> None:
+    scale = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
+    fitting = [second for second in seconds if second * scale < 2**63]
+    whole = np.array([second * scale for second in fitting], np.int64)
+    wanted = [second * 1_000_000 for second in fitting]
+    for values, good in (epoch_unit_times(whole.astype(np.float64), whole, unit), epoch_text_times(*spanned(*map(str, whole)), unit)):
+        assert good.all()
+        assert values.tolist() == wanted
+
+
+@pytest.mark.parametrize(
+    ("value", "whole", "unit", "wanted"),
+    [
+        (1431857103.25, -1, "s", 1_431_857_103_250_000),
+        (1.5, -1, "ms", 1_500),
+        (5.0, 5, "s", 5_000_000),
+        (1e11, 10**11, "s", 10**17),
+        (253402300799999.0, 253402300799999, "ms", 253_402_300_799_999_000),
+        (2.0**63, -1, "ns", 2**63 // 1000 + 1),
+        (253402300800.0, 253402300800, "s", None),
+        (1e18, 10**18, "s", None),
+        (1e18, 10**18, "us", None),
+        (9.3e18, -1, "ns", None),
+        (-1.0, -1, "s", None),
+        (float("nan"), -1, "ms", None),
+        (float("inf"), -1, "us", None),
+    ],
+)
+def test_one_number_of_a_named_unit(value: float, whole: int, unit: str, wanted: int | None) -> None:
+    values, good = epoch_unit_times(np.array([value, 1.0]), np.array([whole, 1]), unit)
+    assert good.tolist() == [wanted is not None, True]
+    assert values[0] == (wanted or 0)
+
+
+def test_a_unit_that_is_none() -> None:
+    with pytest.raises(KeyError):
+        epoch_unit_times(np.array([1.0]), np.array([1]), "m")
+    with pytest.raises(KeyError):
+        epoch_text_times(*spanned("1"), "m")
+
+
+@given(st.lists(st.tuples(st.integers(0, 253_402_300_799), st.integers(0, 999_999)), min_size=1, max_size=20))
+def test_text_numbers_keep_every_microsecond(parts: list[tuple[int, int]]) -> None:
+    values, good = epoch_text_times(*spanned(*(f"{second}.{micro:06}" for second, micro in parts)), "s")
+    assert good.all()
+    assert values.tolist() == [second * 1_000_000 + micro for second, micro in parts]
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "wanted"),
+    [
+        ("1693840791.7564995", "s", 1_693_840_791_756_499),
+        ("1157689312.049", "s", 1_157_689_312_049_000),
+        ("1693840791756.4995", "ms", 1_693_840_791_756_499),
+        ("1693840791756499.9", "us", 1_693_840_791_756_499),
+        ("1693840791756499999", "ns", 1_693_840_791_756_499),
+        ("9223372036854775807", "ns", 9_223_372_036_854_775),
+        ("0", "s", 0),
+        ("1693840791756499999.5", "ns", None),
+        ("9223372036854775808", "ns", None),
+        ("253402300800", "s", None),
+        ("9999999999999999999", "s", None),
+        ("9999999999999999999", "us", None),
+        ("", "s", None),
+        (".", "s", None),
+        ("-1", "s", None),
+        ("+1", "s", None),
+        (" 1", "s", None),
+        ("1e9", "s", None),
+        ("1.2.3", "s", None),
+        ("1,5", "s", None),
+        ("1" * 1000, "ms", None),
+        ("\u0661", "s", None),
+    ],
+)
+def test_one_text_number(text: str, unit: str, wanted: int | None) -> None:
+    values, good = epoch_text_times(*spanned(text, "1"), unit)
+    assert good.tolist() == [wanted is not None, True]
+    assert values[0] == (wanted or 0)
+
+
+@given(st.lists(st.datetimes(FIRST.replace(tzinfo=None), LAST.replace(tzinfo=None)), min_size=1, max_size=20), st.integers(0, 9))
+def test_date_and_time_of_two_fields(whens: list[dt.datetime], digits: int) -> None:
+    dates = spanned(*(f"{w.year:04}-{w:%m-%d}" for w in whens))
+    fractions = [f"{w.microsecond:06}000"[:digits] for w in whens]
+    clocks = spanned(*(f"{w:%H:%M:%S}{'.' if digits else ''}{f}" for w, f in zip(whens, fractions, strict=True)))
+    data = np.concatenate((dates[0], clocks[0]))
+    times_span = Span(clocks[1].starts + len(dates[0]), clocks[1].ends + len(dates[0]))
+    values, good = date_and_time(data, dates[1], times_span)
+    assert good.all()
+    wanted = [w.replace(microsecond=int(f.ljust(6, "0")[:6]), tzinfo=dt.UTC) for w, f in zip(whens, fractions, strict=True)]
+    assert values.tolist() == [micros(w) for w in wanted]
+
+
+@pytest.mark.parametrize(
+    ("date", "clock", "wanted"),
+    [
+        ("2018-08-28", "18:24:25", "2018-08-28T16:24:25+00:00"),
+        ("2018-08-28", "18:24", "2018-08-28T16:24:00+00:00"),
+        ("2018-08-28", "00:30:00.5", "2018-08-27T22:30:00.5+00:00"),
+        ("2018-08-28", "18:24:25.", None),
+        ("2018-08-28", "18:24:25.1234567890", None),
+        ("2018-08-28", "18:24:25x", None),
+        ("2018-08-28", "18:24:2", None),
+        ("2018-08-28", "18:24:", None),
+        ("2018-08-28", "24:00:00", None),
+        ("2018-02-29", "18:24:25", None),
+        ("2018-08-2", "18:24:25", None),
+        ("2018/08/28", "18:24:25", None),
+        ("28-08-2018", "18:24:25", None),
+        ("-", "-", None),
+        ("", "", None),
+    ],
+)
+def test_one_date_and_time_in_a_zone(date: str, clock: str, wanted: str | None) -> None:
+    data, span = spanned(date, clock, "2018-01-01", "00:00:00")
+    dates, clocks = (Span(span.starts[first::2], span.ends[first::2]) for first in (0, 1))
+    values, good = date_and_time(data, dates, clocks, "Europe/Berlin")
+    assert good.tolist() == [wanted is not None, True]
+    assert values[0] == (micros(dt.datetime.fromisoformat(wanted)) if wanted else 0)
+
+
+def test_iso_times_without_a_zone_are_of_the_zone_given() -> None:
+    texts = ("2019-07-01T12:00:00", "2019-01-01T12:00:00.25", "2019-07-01T12:00:00Z", "2019-07-01T12:00:00+05:00", "1970-01-01T00:30:00")
+    values, good = iso_times(*spanned(*texts), "Europe/Berlin")
+    assert good.tolist() == [True, True, True, True, False]
+    of_day = [value % 86_400_000_000 for value in values[:4].tolist()]
+    assert of_day == [10 * 3_600_000_000, 11 * 3_600_000_000 + 250_000, 12 * 3_600_000_000, 7 * 3_600_000_000]
+
+
+def test_a_zone_that_is_none_is_refused() -> None:
+    with pytest.raises(UsageError, match="'Mars/Olympus' is not a time zone"):
+        iso_times(*spanned("2019-07-01T12:00:00"), "Mars/Olympus")
