@@ -5,9 +5,9 @@ describes. The fast road finds each delimiter byte once in the whole buffer and 
 field; nothing is interpreted per line. Lines that do not fit it (an unescaped quote within a quoted field, a line cut off
 within its last one, a user name with a space) are tried one by one on the slow road, in time linear in their length.
 
-A field ends at the first byte of the literal that follows it, or at the end of the line. When that byte is a quote, one
-that follows an odd number of backslashes does not end it. The result is places in the buffer, not values: ``values`` and
-``times`` make columns of them.
+A field ends at the first byte of the literal that follows it; the last one at the first blank, or the end of the line. When
+that byte is a quote, one that follows an odd number of backslashes does not end it. The result is places in the buffer, not
+values: ``values`` and ``times`` make columns of them.
 
 Source: https://httpd.apache.org/docs/2.4/mod/mod_log_config.html (escaping: "Format Notes").
 """
@@ -25,7 +25,8 @@ from ingest.lines import Bytes, Lines, Numbers
 __all__ = ["Field", "Marks", "Mask", "Span", "Spans", "Template"]
 
 Mask = npt.NDArray[np.bool_]
-SPACE, QUOTE, BACKSLASH = b' "\\'
+SPACE, QUOTE, BACKSLASH, COMMA = b' "\\,'
+_MOST_ELEMENTS = 200
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,16 @@ class Field:
     :param label: what people call it, for reasons.
     :param width: its length in bytes when that never varies, else 0: saves the search for its end.
     :param numeric: only digits, or ``-``; helps the slow road to tell it from text.
+    :param spaced: a list with blanks after its commas, which do not end it.
+    :param open: the last field, blanks and all to the end of the line.
     """
 
     name: str
     label: str
     width: int = 0
     numeric: bool = False
+    spaced: bool = False
+    open: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ class Marks:
 class Template:
     """A shape of lines.
 
-    :param parts: literals and fields in turn; no two fields touch.
+    :param parts: literals and fields in turn; a field that touches the next has a width.
     :param rest: name of a further field for what follows the last literal, when that begins with a space; ``None`` when
         nothing may follow.
     """
@@ -118,14 +123,13 @@ class Template:
     def __init__(self, *parts: bytes | Field, rest: str | None = None) -> None:
         self.parts = parts
         self.rest = rest
-        if any(isinstance(a, Field) and isinstance(b, Field) for a, b in itertools.pairwise(parts)):
+        if any(isinstance(a, Field) and isinstance(b, Field) and not a.width for a, b in itertools.pairwise(parts)):
             raise ValueError("two fields touch: nothing says where the first ends")
 
     def stop(self, number: int) -> int:
         """The byte that ends the field at that place among the parts."""
         following = self.parts[number + 1] if number + 1 < len(self.parts) else b" "
-        assert isinstance(following, bytes)
-        return following[0]
+        return following[0] if isinstance(following, bytes) else SPACE
 
     def spans(self, lines: Lines, marks: Marks | None = None) -> Spans:
         """Where each field is in each line, on the fast road only."""
@@ -182,12 +186,27 @@ class _Walk:
     def _field(self, part: Field, number: int) -> None:
         if part.width:
             end, self.last = self.cursor + part.width, None
+        elif part.open:
+            end, self.last = self.ends, None
         else:
             end = self._find(self.template.stop(number))
+            if part.spaced and self.template.stop(number) == SPACE:
+                end = self._past_commas(end)
         # Kept within the line whatever happens, so that spans of lines that do not fit are harmless.
         end = np.minimum(end, self.ends)
         self.fields[part.name] = Span(self.cursor, end)
         self.cursor = end
+
+    def _past_commas(self, end: Numbers) -> Numbers:
+        """The first blank that does not follow a comma; of a list of hundreds of elements, one of its own."""
+        for _ in range(_MOST_ELEMENTS):
+            more = (end > self.cursor) & (end < self.ends) & (self.lines.data.take(end - 1, mode="clip") == COMMA)
+            if not more.any():
+                break
+            self.last = None
+            end = end.copy()
+            end[more] = self.marks.next(SPACE, end[more] + 1)[1]
+        return end
 
     def _find(self, stop: int) -> Numbers:
         if self.last and self.last[0] == stop:
@@ -245,8 +264,8 @@ class _Loose:
                 fields.append(part)
         self.open_end = pattern == b'"' and bool(self.quoted)
         if not self.open_end:
-            self._close(pattern + rb"\Z", fields, "end")
-        self.bracketed = re.compile(rb"\[[^\]]{26}\]")
+            self._close(pattern + (rb"\Z" if self.rest is None else rb"(?= |\Z)"), fields, "end")
+        self.bracketed = _bracketed(template)
 
     def _close(self, pattern: bytes, fields: list[Field], label: str) -> None:
         self.glue.append((re.compile(pattern, re.DOTALL), fields))
@@ -258,6 +277,12 @@ class _Loose:
             return rb"([0-9]{1,20}|-)"
         if isinstance(following, bytes) and len(following) > 1 and not self.quoted and not part.width:
             return rb"(.*?)"
+        if isinstance(following, Field):
+            return rb"(.{%d})" % part.width
+        if part.open:
+            return rb"(.*)"
+        if part.spaced and template.stop(number) == SPACE:
+            return rb"([^ \"]*(?:(?<=,) [^ \"]*)*)"
         limit = b"{1,64}" if part.width else b"*"
         return rb"([^\x%02x\"]" % template.stop(number) + limit + b")"
 
@@ -275,12 +300,14 @@ class _Loose:
             position = hit.end()
         if self.open_end:
             self._finish(line, position, found)
+        elif self.rest is not None:
+            found[self.rest] = (min(position + 1, len(line)), len(line))
         return found
 
     def _reason(self, line: bytes, number: int) -> str:
         if number:
             return f"no {self.labels[number]} after the {self.quoted[number - 1].label}"
-        return "not of this form" if self.bracketed.search(line) else "no time in brackets"
+        return "no time in brackets" if self.bracketed and not self.bracketed.search(line) else "not of this form"
 
     def _finish(self, line: bytes, position: int, found: dict[str, tuple[int, int]]) -> None:
         end = line.rfind(b'"', position)
@@ -290,3 +317,11 @@ class _Loose:
         found[self.quoted[-1].name] = (position, end)
         if self.rest is not None:
             found[self.rest] = (min(end + 2, len(line)), len(line))
+
+
+def _bracketed(template: Template) -> re.Pattern[bytes] | None:
+    """What a time in brackets looks like, when its width never varies; ``None`` when the template has none."""
+    for before, part in itertools.pairwise(template.parts):
+        if isinstance(part, Field) and part.width and isinstance(before, bytes) and before.endswith(b"["):
+            return re.compile(rb"\[[^\]]{%d}\]" % part.width)
+    return None

@@ -9,11 +9,13 @@ from ingest.formats.base import Parsed, State
 from ingest.formats.template import Mask
 from ingest.lines import Lines, Numbers
 
-__all__ = ["BLOCK_LINES", "Verdicts", "parse_in_blocks"]
+__all__ = ["BLOCK_BYTES", "BLOCK_LINES", "Verdicts", "parse_in_blocks"]
 
 BLOCK_LINES = 16_384
 """Measured on lines of 237 bytes: 8,000 to 32,000 do about as well, half a million at once takes twice the time."""
 
+BLOCK_BYTES = 8 << 20
+"""What lines of a block hold together at most, unless one line alone is longer: bounds the memory of a hostile buffer."""
 
 _EVENTLESS = "eventless"
 
@@ -39,6 +41,18 @@ class Verdicts:
     def reject_numbers(self, numbers: Numbers | list[int], reason: str) -> None:
         """Set aside the lines of these numbers, whatever was said of them before; an empty reason takes them back."""
         self._codes[numbers] = self._code(reason)
+
+    def take_back(self, numbers: Numbers) -> None:
+        """These lines are good, whatever was said of them before."""
+        self._codes[numbers] = 0
+
+    def adopt(self, numbers: Numbers, others: "Verdicts") -> None:
+        """The reasons that others found against lines of these numbers, where there is none yet."""
+        phrases = list(others._reasons)
+        for code in np.unique(others._codes[others._codes > 1]).tolist():
+            wrong = np.zeros(len(self._codes), np.bool_)
+            wrong[numbers[others._codes == code]] = True
+            self.reject(wrong, phrases[code])
 
     def pass_over(self, eventless: Mask) -> None:
         """These lines hold no event of their own, whatever was said of them before."""
@@ -76,7 +90,13 @@ def parse_in_blocks(parse: Callable[[Lines, State], Parsed], lines: Lines, state
 
 def _blocks(lines: Lines, size: int) -> Iterator[tuple[int, Lines]]:
     """The number of the first line and the lines of each block, its buffer no longer than they need; one block at least."""
-    for first in range(0, max(len(lines), 1), size):
-        starts, ends = lines.starts[first : first + size], lines.ends[first : first + size]
+    first = 0
+    while first < len(lines) or first == 0:
+        last = min(first + size, len(lines))
+        if last > first:
+            within = int(np.searchsorted(lines.ends, lines.starts[first] + BLOCK_BYTES, side="right"))
+            last = min(last, max(within, first + 1))
+        starts, ends = lines.starts[first:last], lines.ends[first:last]
         begin, end = (int(starts[0]), int(ends[-1])) if len(starts) else (0, 0)
         yield first, Lines(lines.data[begin:end], starts - begin, ends - begin)
+        first = max(last, 1)

@@ -242,7 +242,6 @@ def test_vhost_gives_domain_and_port() -> None:
         (START + END, "common", "it looks like format combined"),
         ("h:80 " + START + END, "combined", "it looks like format vhost_combined"),
         (START + END, "vhost_combined", "it looks like format combined"),
-        ("h " + START + END, "vhost_combined", "no port after the virtual host"),
         ("h:x " + START + END, "vhost_combined", "port is not a number"),
         ("h:65536 " + START + END, "vhost_combined", "port is out of range"),
         ("garbage", "combined", "no time in brackets"),
