@@ -1,14 +1,14 @@
-"""JSON documents taken apart many at once. DuckDB does the parsing (its JSON functions stand on yyjson): a compute engine
-only, in memory, with files, network, spilling to disk and settings shut. It parses without recursion, keeps repeated keys,
-and one bad document cannot spoil the others.
+"""JSON documents judged, and their odd strings read, many at once. DuckDB does it (its JSON functions stand on yyjson): a compute
+engine only, in memory, with files, network, spilling to disk and settings shut. It parses without recursion, and one bad document
+cannot spoil the others. Where the members of valid documents are is found by :mod:`ingest.formats.json_structure`.
 
-What it accepts beyond RFC 8259 (``NaN``, ``Infinity``, a comma too many) is found and refused here.
+What it accepts beyond RFC 8259 (``NaN``, ``Infinity``, a comma too many) is refused by :func:`are_strict`.
 """
 
 import functools
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import duckdb
 import numpy as np
@@ -16,28 +16,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.formats.template import Mask
-from ingest.lines import Bytes, Lines, Numbers
+from ingest.lines import Bytes, Lines
 
-__all__ = ["MAX_DEPTH", "Members", "json_kinds", "members", "string_values", "too_deep"]
+__all__ = ["MAX_DEPTH", "are_strict", "are_valid", "joined", "member_texts", "string_values", "too_deep"]
 
 MAX_DEPTH = 64
 """Objects and lists within one another; deeper documents are refused."""
-_LENIENT = r"[:\[,]\s*-?(?i:nan|inf)|,\s*[}\]]"
+_FEW = 256
+"""A query takes as long as reading so many strings one by one."""
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _OPENING, _CLOSING = np.frombuffer(b"[{", np.uint8), np.frombuffer(b"]}", np.uint8)
 
 
-@dataclass(frozen=True)
-class Members:
-    """Members of many objects, repeated keys included: for each the object's number, its key, and its value as JSON text."""
-
-    parents: Numbers
-    keys: pa.StringArray
-    values: pa.StringArray
-
-
 def too_deep(lines: Lines) -> Mask:
-    """Which documents nest deeper than :data:`MAX_DEPTH`."""
+    """Which of these lines, valid or not, nest deeper than :data:`MAX_DEPTH`."""
     brackets = np.flatnonzero((lines.data == _OPENING[0]) | (lines.data == _OPENING[1]))
     suspects: Mask = np.searchsorted(brackets, lines.ends) - np.searchsorted(brackets, lines.starts) > MAX_DEPTH
     for number in np.flatnonzero(suspects).tolist():
@@ -45,26 +37,37 @@ def too_deep(lines: Lines) -> Mask:
     return suspects
 
 
-def json_kinds(docs: pa.StringArray) -> tuple[Mask, Mask]:
-    """Which documents are valid JSON, and which are objects."""
-    table = _query("SELECT json_valid(text) AS valid, ltrim(text, ' \t\r\n')[1] = '{' AS is_object FROM input", docs)
-    valid = _mask(table["valid"])
-    suspects = valid & _mask(pc.match_substring_regex(docs, _LENIENT))
-    for number in np.flatnonzero(suspects).tolist():
-        valid[number] = _is_strict(docs[number].as_py())
-    return valid, valid & _mask(table["is_object"])
+def are_valid(docs: pa.StringArray) -> Mask:
+    """Which documents are JSON, or what DuckDB takes for it."""
+    return np.array(_query("SELECT json_valid(text) AS valid FROM input", docs)["valid"], np.bool_)
 
 
-def members(objects: pa.StringArray) -> Members:
-    """The members of each object; the texts must be valid JSON objects."""
-    table = _query("SELECT json_keys(text) AS keys, json_extract(text, '$.*') AS values FROM input", objects)
-    keys, values = (table[name].combine_chunks() for name in ("keys", "values"))
-    return Members(pc.list_parent_indices(keys).to_numpy(), keys.flatten(), values.flatten().cast(pa.string()))
+def are_strict(docs: pa.StringArray) -> Mask:
+    """Which documents are JSON to the letter: the slow road, for those that may be more than that."""
+    return np.array([_is_strict(doc) for doc in docs.to_pylist()], np.bool_)
 
 
 def string_values(strings: pa.StringArray) -> pa.StringArray:
     """What JSON string literals say."""
+    if len(strings) <= _FEW:
+        return pa.array([json.loads(literal) for literal in strings.to_pylist()], pa.string())
     return _query("SELECT text ->> '$' AS value FROM input", strings)["value"].combine_chunks()
+
+
+def joined(lists: pa.StringArray) -> pa.StringArray:
+    """The elements of JSON lists as one text, ``", "`` between them; null elements are left out."""
+    return _query("SELECT array_to_string(text ->> '$[*]', ', ') AS value FROM input", lists)["value"].combine_chunks()
+
+
+def member_texts(docs: pa.StringArray, names: Sequence[str]) -> list[pa.StringArray]:
+    """What these members of each object say, strings decoded and other values as JSON; null where absent or not valid JSON."""
+    paths = ", ".join(f"""'$."{name}"'""" for name in names)
+    found = _query(f"SELECT json_extract_string(CASE WHEN json_valid(text) THEN text END, [{paths}]) AS found FROM input", docs)["found"]
+    lists = found.combine_chunks()
+    present = pc.is_valid(lists)
+    numbers = pc.if_else(present, pc.subtract(pc.cumulative_sum(present.cast("int64")), 1), None)
+    flat = lists.flatten()
+    return [flat.take(pc.add(pc.multiply(numbers, len(names)), place)) for place in range(len(names))]
 
 
 @functools.cache
@@ -85,10 +88,6 @@ def _query(sql: str, texts: pa.StringArray) -> pa.Table:
     with _connection().cursor() as cursor:
         cursor.register("input", pa.table({"text": texts}))
         return cursor.execute(sql).to_arrow_table()
-
-
-def _mask(column: pa.Array | pa.ChunkedArray) -> Mask:
-    return np.array(column, np.bool_)
 
 
 def _depth(doc: bytes) -> int:
