@@ -7,16 +7,20 @@ from auditlake.lake import Lake
 from auditlake.settings import Settings, size_bytes
 from ingest.batches import Limits
 from ingest.formats import FormatOptions
+from ingest.formats.times_zone import check_zone
 from jobs.ingest import IngestOptions, Tally, ingest
 from jobs.retry import retry
 from transforms.pipeline import EMBEDDED, Embedded, TransformOptions
 
-__all__ = ["ingest_files", "ingest_options", "retry_quarantine"]
+__all__ = ["format_options", "ingest_files", "ingest_options", "limits", "retry_quarantine", "transform_options"]
 
 
-def ingest_files(lake: Lake, names: Sequence[str], form: str, stream: str) -> Tally:
-    """Read files into the stream's hot storage."""
-    return ingest(lake.context, names, ingest_options(lake.settings, form, stream))
+def ingest_files(lake: Lake, names: Sequence[str], form: str, stream: str, zone: str | None = None) -> Tally:
+    """Read files into the stream's hot storage.
+
+    :param zone: of times that name none; as the settings say when ``None``.
+    """
+    return ingest(lake.context, names, ingest_options(lake.settings, form, stream, zone))
 
 
 def retry_quarantine(lake: Lake, form: str | None) -> Tally:
@@ -24,10 +28,26 @@ def retry_quarantine(lake: Lake, form: str | None) -> Tally:
     return retry(lake.context, ingest_options(lake.settings, form or "", ""))
 
 
-def ingest_options(settings: Settings, form: str, stream: str) -> IngestOptions:
+def ingest_options(settings: Settings, form: str, stream: str, zone: str | None = None) -> IngestOptions:
     """The settings that concern ingest."""
-    limits = Limits(batch_bytes=size_bytes(settings.ingest.batch), line_bytes=size_bytes(settings.ingest.max_line))
-    return IngestOptions(stream, form, limits, FormatOptions(json_fields=settings.ingest.json_fields), transform_options(settings))
+    return IngestOptions(stream, form, limits(settings), format_options(settings, zone), transform_options(settings))
+
+
+def limits(settings: Settings) -> Limits:
+    """How files are cut into batches and lines."""
+    return Limits(batch_bytes=size_bytes(settings.ingest.batch), line_bytes=size_bytes(settings.ingest.max_line))
+
+
+def format_options(settings: Settings, zone: str | None = None) -> FormatOptions:
+    """The settings that concern formats.
+
+    :param zone: of times that name none; as the settings say when ``None``.
+    :raises UsageError: there is no such zone.
+    """
+    if zone:
+        check_zone(zone)
+    custom = {name: form.spec() for name, form in settings.formats.items()}
+    return FormatOptions(zone or settings.ingest.timezone, settings.ingest.json_fields, custom)
 
 
 def transform_options(settings: Settings) -> TransformOptions:
@@ -36,6 +56,8 @@ def transform_options(settings: Settings) -> TransformOptions:
         geo_city=_database(settings.geo.city),
         geo_asn=_database(settings.geo.asn),
         redact=tuple(settings.redact.parameters),
+        trusted_proxies=tuple(settings.ingest.trusted_proxies),
+        proxy_headers=tuple(settings.ingest.proxy_headers),
     )
 
 

@@ -3,7 +3,8 @@
 Promises: ``source_ip`` is null or the canonical text of an address: dotted IPv4, or IPv6 compressed and in lower case
 (RFC 5952); an IPv4 address mapped into IPv6 is given as IPv4; brackets, port and zone are stripped, the port into
 ``source_port`` unless the log gave one. A host name, or an address with leading zeros (read differently by different
-programs), is none. ``source_address`` stays as the log has it.
+programs), is none; nor is a list of addresses, which :mod:`transforms.proxies` reads. ``source_address`` stays as the log
+has it.
 """
 
 import socket
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 
 from transforms.base import distinct, put, spread, text_column
 
-__all__ = ["Addresses", "ipv4_numbers", "ipv6_halves"]
+__all__ = ["Addresses", "ipv4_numbers", "ipv6_halves", "parse"]
 
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = rf"^(?:{_OCTET}\.){{3}}{_OCTET}$"
@@ -30,22 +31,22 @@ class Addresses:
     """Fills ``source_ip`` and ``source_port`` from ``source_address``; makes a ``source_ip`` the log gave canonical."""
 
     name = "addresses"
-    version: dict[str, str] = {"rules": "1"}  # noqa: RUF012 - the protocol's type
+    version: dict[str, str] = {"rules": "2"}  # noqa: RUF012 - the protocol's type
     warnings: tuple[str, ...] = ()
 
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The same rows with ``source_address``, ``source_ip`` and ``source_port``."""
         address, given = text_column(batch, "source_address"), text_column(batch, "source_ip")
         address = pc.coalesce(address, given)
-        ip, port = _parse(address)
+        ip, port = parse(address)
         if given.null_count < len(given):
-            ip = pc.coalesce(_parse(given)[0], ip)
+            ip = pc.coalesce(parse(given)[0], ip)
         if "source_port" in batch.schema.names:
             port = pc.coalesce(batch.column("source_port"), port)
         return put(batch, {"source_address": address, "source_ip": ip, "source_port": port})
 
 
-def _parse(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
+def parse(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
     """Canonical addresses (string) and ports (int32) of texts, null where there are none."""
     values, numbers = distinct(texts)
     plain = pc.match_substring_regex(values, _IPV4)
@@ -61,7 +62,7 @@ def _parse(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
 def literal(text: str) -> Literal:
     """One address with brackets, port or zone: the slow road; ``(None, None)`` when it is no address."""
     host, port = text, ""
-    if len(text) > _LONGEST:
+    if len(text) > _LONGEST or "," in text:
         return None, None
     if text.startswith("["):
         host, bracket, port = text[1:].partition("]")

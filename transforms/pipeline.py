@@ -1,7 +1,8 @@
 """The transforms in their order, as one function from the batch of a format to the columns that are stored.
 
 Promises: the same rows in the same order; every column of ``core.schema`` but those that name the batch; no secret left
-(redaction comes right after the URL is taken apart, before anything else reads it); never an exception for what rows hold.
+(redaction comes after all that writes texts: the parts of the URL, and the labels of proxies); never an exception for what
+rows hold.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from transforms.addresses import Addresses
 from transforms.agents import Agents
 from transforms.base import Transform, conform
 from transforms.geolocate import DEFAULT_ASN, NO_CITY, Geolocate, default_city
+from transforms.proxies import DEFAULT_HEADERS, Proxies
 from transforms.redact import DEFAULT_SECRET_NAMES, Redact
 from transforms.urls import Urls
 
@@ -34,12 +36,16 @@ class TransformOptions:
         ``None`` for none.
     :param geo_asn: path of a database of autonomous systems; ``EMBEDDED`` for the one that comes with the program; ``None``.
     :param redact: words that make a parameter secret; empty leaves parameters alone.
+    :param trusted_proxies: addresses and networks whose word about the client is believed.
+    :param proxy_headers: input columns that hold such a word, the most trustworthy first.
     """
 
     geo: bool = True
     geo_city: Path | Embedded | None = EMBEDDED
     geo_asn: Path | Embedded | None = EMBEDDED
     redact: tuple[str, ...] = DEFAULT_SECRET_NAMES
+    trusted_proxies: tuple[str, ...] = ()
+    proxy_headers: tuple[str, ...] = DEFAULT_HEADERS
 
 
 class Pipeline:
@@ -68,10 +74,11 @@ class Pipeline:
 def build(options: TransformOptions | None = None) -> Pipeline:
     """The pipeline of these options, its databases open.
 
-    :raises UsageError: the list of names to redact cannot be used. A database that cannot is a warning.
+    :raises UsageError: the list of names to redact or of proxies cannot be used. A database that cannot is a warning.
     """
     chosen = options or TransformOptions()
-    transforms: list[Transform] = [Urls(), Redact(chosen.redact), Addresses()]
+    proxies = Proxies(chosen.trusted_proxies, chosen.proxy_headers)
+    transforms: list[Transform] = [Urls(), Addresses(), proxies, Redact(chosen.redact)]
     if chosen.geo:
         transforms.append(_geolocate(chosen.geo_city, chosen.geo_asn))
     return Pipeline([*transforms, Agents()])

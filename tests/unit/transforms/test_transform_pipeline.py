@@ -87,6 +87,16 @@ def test_rows_keep_their_number_and_order(data: st.DataObject, count: int) -> No
             assert result[name].to_pylist() == columns[name]
 
 
+def test_the_client_behind_a_proxy_is_located_and_what_it_sent_is_redacted() -> None:
+    behind = build(TransformOptions(OPTIONS.geo, OPTIONS.geo_city, OPTIONS.geo_asn, trusted_proxies=("10.0.0.0/8",)))
+    batch = batch_of(source_address=["10.0.0.1", "me@home.example, 81.2.69.160, 10.0.0.1"], forwarded_for=["81.2.69.160", None])
+    rows = behind.apply(batch).to_pylist()
+    assert [row["source_address"] for row in rows] == ["81.2.69.160"] * 2
+    assert [row["source_geo_city_name"] for row in rows] == ["London"] * 2
+    assert rows[0]["labels"] == '{"peer_address":"10.0.0.1"}'
+    assert rows[1]["labels"] == '{"forwarded_for":"REDACTED, 81.2.69.160, 10.0.0.1","peer_address":"10.0.0.1"}'
+
+
 def test_a_slice_is_the_same_slice_of_the_result() -> None:
     batch = batch_of(
         source_address=["81.2.69.160", None, "2001:218::1", "1.128.0.0"] * 3,
@@ -100,7 +110,7 @@ def test_a_slice_is_the_same_slice_of_the_result() -> None:
 
 def test_versions_name_every_transform() -> None:
     versions = PIPELINE.versions
-    assert list(versions) == ["urls", "redact", "addresses", "geolocate", "agents"]
+    assert list(versions) == ["urls", "addresses", "proxies", "redact", "geolocate", "agents"]
     assert versions["geolocate"]["city.type"] == "GeoLite2-City"
     assert all(isinstance(value, str) for version in versions.values() for value in version.values())
 
@@ -139,6 +149,11 @@ def test_the_default_city_database_locates() -> None:
 def test_an_unusable_redact_list_is_refused() -> None:
     with pytest.raises(UsageError):
         build(TransformOptions(geo=False, redact=("!",)))
+
+
+def test_an_unusable_list_of_proxies_is_refused() -> None:
+    with pytest.raises(UsageError, match="host bits"):
+        build(TransformOptions(geo=False, trusted_proxies=("10.0.0.1/8",)))
 
 
 def test_put_refuses_a_column_of_another_type() -> None:
