@@ -4,6 +4,7 @@
 - A source is a regular file or standard input; opening never waits on a FIFO nor wakes a device.
 - A reader gives the uncompressed bytes of plain, gzip, zstd and bzip2 data in order, with memory that does not grow, and
   counts them: every offset is one of uncompressed bytes. Damage ends it early, after all that was readable.
+- Content that is not lines (documents of JSON, Parquet) is given as lines (``ingest.unfold``), and these are what is counted.
 """
 
 import glob
@@ -12,9 +13,10 @@ import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, Self, cast
+from typing import BinaryIO, Literal, NamedTuple, Protocol, Self, cast
 
 from core.errors import AuditlakeError, UsageError
+from ingest import unfold
 from ingest.compression import MAGIC_BYTES, DamageError, kind_of, unpack
 
 __all__ = ["STANDARD_INPUT", "Expanded", "RawBytes", "Reader", "Source", "expand", "open_source", "source_name"]
@@ -143,13 +145,19 @@ class Reader:
     """Uncompressed bytes given so far, those taken back not counted."""
     compressed: bool
     """Whether the source is packed."""
+    unfolded: bool
+    """Whether its content is not lines, and what is read are the lines made of it."""
     close: Callable[[], None]
     """Let the file go; standard input stays open."""
 
-    def __init__(self, name: str, raw: RawBytes, close: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, name: str, raw: RawBytes, close: Callable[[], None] = lambda: None, *, lines: bool = True, file: BinaryIO | None = None
+    ) -> None:
         """Read ``raw``, whose first bytes tell whether it is compressed; ``close`` lets it go.
 
-        :raises UsageError: it is compressed in a way that cannot be read here.
+        :param lines: whether the content is known to be lines; else its first bytes tell what it is.
+        :param file: ``raw`` once more, when it can be read at any place: Parquet needs that.
+        :raises UsageError: it is compressed in a way that cannot be read here, or a Parquet file that is no ``file``.
         """
         self.name = name
         self.close = close
@@ -157,10 +165,12 @@ class Reader:
         self._given = 0
         self._ahead: list[memoryview] = []
         self._ended = False
-        self.compressed = False
+        self.compressed = self.unfolded = False
         self._damage: AuditlakeError | None = None
         self._stream = raw
         self._unpack(raw)
+        if not lines:
+            self._unfold(None if self.compressed else file)
 
     def _unpack(self, raw: RawBytes) -> None:
         first = self.read(MAGIC_BYTES)
@@ -174,6 +184,29 @@ class Reader:
             raise UsageError(
                 f"{self.name!r} is packed with {kind}, which is not read here", "unpack it, or repack it with gzip, zstd or bzip2"
             )
+
+    def _unfold(self, file: BinaryIO | None) -> None:
+        first = b""
+        while (kind := unfold.kind_of(first)) is None and (more := self._piece(unfold.HEAD_BYTES)):
+            first += more
+        if kind == "json":
+            self._give(unfold.unfold_json(first, self._stream))
+        elif kind == "parquet" and file:
+            self._give(unfold.unfold_parquet(file))
+        elif kind == "parquet":
+            where = "within compressed data" if self.compressed else "on a stream"
+            raise UsageError(f"{self.name!r} is Parquet {where}, which is not read here", "give it as a file of its own, not packed")
+        elif first:
+            self._ahead.append(memoryview(first))
+
+    def _piece(self, size: int) -> bytes:
+        """As many bytes as there are without waiting for more, at least one; none at the end. They are not counted."""
+        view = memoryview(bytearray(size))
+        return bytes(view[: self._some(view)])
+
+    def _give(self, pieces: Iterator[bytes]) -> None:
+        """Go on with these bytes, as the source's first."""
+        self._stream, self._ended, self._given, self.unfolded = _Pieces(pieces), False, 0, True
 
     def readinto(self, view: memoryview) -> int:
         """Fill the view from its front; fewer bytes than it holds only at the source's end.
@@ -249,17 +282,17 @@ class Reader:
 
 
 def open_source(source: Source, stdin: RawBytes | None = None) -> Reader:
-    """A reader of the source's uncompressed bytes.
+    """A reader of the source's uncompressed bytes, as lines.
 
     :param stdin: what ``-`` stands for; by default the process's standard input.
     :raises UsageError: it is missing, not a regular file, or compressed in a way that cannot be read here.
     :raises AuditlakeError: the system refuses it.
     """
     if isinstance(source, str):
-        return Reader("standard input", stdin or cast("RawBytes", sys.stdin.buffer))
+        return Reader("standard input", stdin or cast("RawBytes", sys.stdin.buffer), lines=False)
     raw = os.fdopen(_open_regular(source), "rb", buffering=0)
     try:
-        return Reader(source_name(source), raw, raw.close)
+        return Reader(source_name(source), raw, raw.close, lines=False, file=raw)
     except BaseException:
         raw.close()
         raise
