@@ -32,6 +32,12 @@ _TEXTS = ("url_path", "url_query", "http_request_referrer")
 _LONGEST_NUMBER = 1000
 _TELLTALE = r"""[@%='"]"""
 _NO_KEY = r"[^\x00-\x{10FFFF}]"
+_HARMLESS = (
+    r"(?:[A-Za-z0-9]+[._-])*(?:[A-Za-z]+(?:Status|Error)|[Ss]tatus|[Rr]esult|[Rr]esponse|[Ee]rror)_?[Cc]ode(?:_list)?"
+    r"|authentication_type|signature_version"
+)
+"""Keys of labels that hold a word of the list and tell no secret: what servers call a status, and S3 the kind of a signature."""
+_HARMLESS_KEY = rf'"(?:{_HARMLESS})"\s*:'
 _ESCAPED = r"\\u(?:[^0]|0[^0]|00(?:[^23]|2[^6]|3[^cCeE]))"
 """An escaped character of JSON may hide anything, but for ``&``, ``<`` and ``>``, which Go always escapes."""
 
@@ -45,7 +51,7 @@ class Redact:
     """
 
     name = "redact"
-    version: dict[str, str] = {"rules": "1"}  # noqa: RUF012 - the protocol's type
+    version: dict[str, str] = {"rules": "2"}  # noqa: RUF012 - the protocol's type
     warnings: tuple[str, ...] = ()
 
     def __init__(self, names: Sequence[str] = DEFAULT_SECRET_NAMES) -> None:
@@ -57,6 +63,7 @@ class Redact:
         self._steps = [(patterns.USER, rf"\1\2{patterns.REPLACEMENT}:@"), (patterns.EMAIL, rf"\1{patterns.REPLACEMENT}")]
         if names:
             self._steps.insert(1, (parameter, rf"\1{patterns.REPLACEMENT}"))
+        self._member = patterns.member_pattern(names) if names else _NO_KEY
         self._labels = rf'{parameter}|{self._key}[^"]*"\s*:|{patterns.EMAIL}|{patterns.USER_IN_JSON}|{_ESCAPED}'
         try:
             pc.match_substring_regex(pa.array([""]), self._labels)
@@ -80,7 +87,17 @@ class Redact:
         return values
 
     def _all_labels(self, values: pa.Array) -> pa.Array:
-        return _where(values, self._labels, lambda found: pa.array(self._documents(found.to_pylist()), pa.string()))
+        return _where(values, self._labels, self._suspects)
+
+    def _suspects(self, values: pa.Array) -> pa.Array:
+        """Documents that may hold secrets. Where these are strings of secret keys and nothing else, the text is changed in place."""
+        named = pc.match_substring_regex(values, _HARMLESS_KEY)
+        without_names = pc.replace_substring_regex(values, _HARMLESS_KEY, '"":')
+        secret = pc.match_substring_regex(without_names, self._labels)
+        left = pc.match_substring_regex(pc.replace_substring_regex(without_names, self._member, '":""'), self._labels)
+        changed = pc.if_else(secret, pc.replace_substring_regex(values, self._member, rf'\1"{patterns.REPLACEMENT}"'), values)
+        hard = pc.and_(secret, pc.or_(left, named))
+        return pc.replace_with_mask(changed, hard, pa.array(self._documents(values.filter(hard).to_pylist()), pa.string()))
 
     def _documents(self, documents: list[str]) -> list[str]:
         """JSON documents without secrets: the slow road, for those that hold some."""
@@ -88,7 +105,8 @@ class Redact:
         strings = list(dict.fromkeys(text for tree in trees for text in _strings(tree)))
         listed = pa.array([_sound(text) for text in strings], pa.string())
         safe = dict(zip(strings, self.texts(listed).to_pylist(), strict=True))
-        secret = {text for text, found in zip(strings, pc.match_substring_regex(listed, self._key).to_pylist(), strict=True) if found}
+        found = pc.and_not(pc.match_substring_regex(listed, self._key), pc.match_substring_regex(listed, f"^(?:{_HARMLESS})$"))
+        secret = {text for text, is_secret in zip(strings, found.to_pylist(), strict=True) if is_secret}
         return [json.dumps(_rebuilt(tree, safe, secret), ensure_ascii=False, separators=(",", ":")) for tree in trees]
 
 

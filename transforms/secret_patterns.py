@@ -15,7 +15,7 @@ of a URL (RFC 3986, section 3.2.1), or at the very start of the text when a colo
 import re
 from collections.abc import Sequence
 
-__all__ = ["EMAIL", "REPLACEMENT", "USER", "USER_IN_JSON", "has_words", "name_pattern", "parameter_pattern"]
+__all__ = ["EMAIL", "REPLACEMENT", "USER", "USER_IN_JSON", "has_words", "member_pattern", "name_pattern", "parameter_pattern"]
 
 REPLACEMENT = "REDACTED"
 
@@ -63,6 +63,11 @@ def name_pattern(names: Sequence[str]) -> str:
 def parameter_pattern(names: Sequence[str]) -> str:
     """Matches a parameter whose name is secret, with its value if it has one; group 1 is what to keep in front."""
     return rf"(?s)({_core(names)}(?:{_WORD_END}{_NAMELIKE}*)?{_ASSIGN}){_VALUE}"
+
+
+def member_pattern(names: Sequence[str]) -> str:
+    """Matches in a JSON text the end of a secret key that is a string's, with that string; group 1 is what to keep in front."""
+    return rf'({_core(names)}(?:[^"\\a-z][^"\\]*)?"\s*:\s*)"(?:[^"\\]|\\.)*"'
 
 
 def _core(names: Sequence[str]) -> str:

@@ -128,12 +128,36 @@ def test_labels_of_odd_json() -> None:
     assert labels('{"\\u0074oken":"abc"}') == {"token": "REDACTED"}
     assert labels('{"u":"https:\\/\\/user:pw@h\\/"}') == {"u": "https://REDACTED:@h/"}
     assert labels('{"u":"/x?a=1\\u0026key=abc"}') == {"u": "/x?a=1&key=REDACTED"}
-    assert labels('{"big":1e999,"token":"abc"}') == {"big": "1e999", "token": "REDACTED"}
+    assert labels('{"big":1e999,"token":5}') == {"big": "1e999", "token": "REDACTED"}
     assert labels('{"half":"\\ud800","token":"abc"}') == {"half": "�", "token": "REDACTED"}
     assert labels('["jo@example.com",{"pin":1}]') == ["REDACTED", {"pin": "REDACTED"}]
     assert labels("no JSON, token=abc") == {"unparsed": "no JSON, token=REDACTED"}
-    assert "abc" not in labels('{"token":"x","token":"abc"}')["unparsed"]
+    assert labels('{"token":"x","token":"abc"}') == {"token": "REDACTED"}
+    assert "abc" not in labels('{"token":1,"token":["abc"]}')["unparsed"]
     assert "abc" not in json.dumps(labels('{"token":"abc","d":' + "[" * 100_000))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["status_code", "http.response.statusCode", "errorCode", "error_code", "target_status_code_list", "result_code", "signature_version"],
+)
+def test_a_status_is_no_secret(name: str) -> None:
+    assert labels(json.dumps({name: "200"})) == {name: "200"}
+    assert labels(json.dumps({name: "200", "code": "abc"})) == {name: "200", "code": "REDACTED"}
+    assert labels(json.dumps({name: "a key=abc"})) == {name: "a key=REDACTED"}
+
+
+_NAMES = st.sampled_from(
+    ["token", "myToken", "x-api-key", "status_code", "errorCode", "path", "token_x", "tokenizer", "keys", 'a"key', "q"]
+)
+_VALUES = st.sampled_from(["abc", "", 'a"b', "a\\", 'x","token":"y', "/p?token=abc", "jo@example.com", "é", None, 5])
+
+
+@given(document=st.dictionaries(_NAMES, st.one_of(_VALUES, st.dictionaries(_NAMES, _VALUES, max_size=3), st.lists(_VALUES, max_size=2))))
+def test_labels_changed_in_place_are_as_if_taken_apart(document: dict[str, Any]) -> None:
+    text = json.dumps(document, ensure_ascii=False)
+    (taken_apart,) = REDACT._documents([text])
+    assert labels(text) == json.loads(taken_apart)
 
 
 def test_labels_without_secrets_keep_their_bytes() -> None:
