@@ -25,9 +25,13 @@ def clean(text: str | None, redact: Redact = REDACT) -> Any:
     return shown
 
 
-def labels(document: str) -> Any:
+def raw_labels(document: str) -> str:
     (row,) = REDACT.apply(pa.RecordBatch.from_pydict({"labels": pa.array([document], pa.string())})).to_pylist()
-    return json.loads(row["labels"])
+    return str(row["labels"])
+
+
+def labels(document: str) -> Any:
+    return json.loads(raw_labels(document))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +138,8 @@ def test_labels_of_odd_json() -> None:
     assert labels("no JSON, token=abc") == {"unparsed": "no JSON, token=REDACTED"}
     assert labels('{"token":"x","token":"abc"}') == {"token": "REDACTED"}
     assert "abc" not in labels('{"token":1,"token":["abc"]}')["unparsed"]
-    assert "abc" not in json.dumps(labels('{"token":"abc","d":' + "[" * 100_000))
+    assert "abc" not in raw_labels('{"token":"abc","d":' + "[" * 100_000)
+    assert "abc" not in raw_labels('{"token":["abc"],"d":' + "[" * 100_000)
 
 
 @pytest.mark.parametrize(
