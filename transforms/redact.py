@@ -72,9 +72,10 @@ class Redact:
 
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The same rows with the secrets replaced; columns that the batch lacks stay absent."""
-        present = [name for name in (*_TEXTS, "labels") if name in batch.schema.names]
-        ways = dict.fromkeys(_TEXTS, self.texts) | {"labels": self._all_labels}
-        return put(batch, {name: _on_distinct(text_column(batch, name), ways[name]) for name in present})
+        columns = {name: _on_distinct(text_column(batch, name), self.texts) for name in _TEXTS if name in batch.schema.names}
+        if "labels" in batch.schema.names:
+            columns["labels"] = self._all_labels(text_column(batch, "labels"))  # hardly any two are equal
+        return put(batch, columns)
 
     def texts(self, values: pa.Array) -> pa.Array:
         """Each text without its secrets."""
@@ -118,7 +119,7 @@ def _on_distinct(column: pa.Array, change: Callable[[pa.Array], pa.Array]) -> pa
 
 def _where(values: pa.Array, pattern: str, change: Callable[[pa.Array], pa.Array]) -> pa.Array:
     """The values, changed where they match; the very same array when none does."""
-    found = pc.match_substring_regex(values, pattern)
+    found = pc.fill_null(pc.match_substring_regex(values, pattern), False)
     if not pc.any(found).as_py():
         return values
     return pc.replace_with_mask(values, found, change(values.filter(found)))

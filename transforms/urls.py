@@ -57,20 +57,43 @@ def _absolute(batch: pa.RecordBatch, parts: dict[str, pa.Array], pattern: str, r
     numbers = np.flatnonzero(rows.fill_null(False).to_numpy(zero_copy_only=False))
     if not len(numbers):
         return parts
-    found = pc.extract_regex(parts["url_path"].take(pa.array(numbers)), pattern)
-    fields = {field.name: _empty_as_null(found.field(field.name)) for field in found.type}
-    port = fields["port"].cast(pa.int32())
-    differs = pc.or_(_differs(batch, "url_domain", numbers, fields["domain"]), _differs(batch, "url_port", numbers, port))
-    fits = pc.and_not(found.is_valid(), differs)
-    nothing = pa.nulls(len(numbers), pa.string())
+    fits, fields = _taken_apart(parts["url_path"].take(pa.array(numbers)), pattern)
+    differs = pc.or_(_differs(batch, "url_domain", numbers, fields["domain"]), _differs(batch, "url_port", numbers, fields["port"]))
+    fits = pc.and_not(fits, differs)
     columns = {
-        "url_scheme": fields.get("scheme", nothing),
+        "url_scheme": fields["scheme"],
         "url_domain": fields["domain"],
-        "url_port": port,
-        "url_path": fields.get("rest", nothing),
+        "url_port": fields["port"],
+        "url_path": fields["rest"],
     }
     numbers = numbers[fits.to_numpy(zero_copy_only=False)]
     return parts | {name: _replace(parts[name], numbers, values.filter(fits)) for name, values in columns.items()}
+
+
+def _taken_apart(targets: pa.Array, pattern: str) -> tuple[pa.Array, dict[str, pa.Array]]:
+    """Which targets match, and what of them is what. Scheme and authority are few: each distinct one is matched once."""
+    heads, tails = _heads(targets)
+    distinct = heads.dictionary_encode()
+    found = pc.extract_regex(distinct.dictionary, pattern)
+    fields = {field.name: _empty_as_null(pc.struct_field(found, field.name)) for field in found.type}
+    nothing = pa.nulls(len(found), pa.string())
+    fields |= {"port": fields["port"].cast(pa.int32()), "scheme": fields.get("scheme", nothing), "rest": fields.get("rest", nothing)}
+    spread = {name: values.take(distinct.indices) for name, values in fields.items()}
+    return found.is_valid().take(distinct.indices), spread | {"rest": pc.coalesce(tails, spread["rest"])}
+
+
+def _heads(targets: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """``http://host:port`` and ``/path?query`` of targets of that form; of others all, and null."""
+    pieces = pc.split_pattern(targets, "/", max_splits=3)
+    counts, flat = pc.list_value_length(pieces).to_numpy(zero_copy_only=False), pieces.flatten()
+    starts = np.cumsum(counts) - counts
+    usual = counts == 4
+    authority, path = (flat.take(pa.array(starts + place, mask=~usual)) for place in (2, 3))
+    plain = pc.and_(pc.equal(flat.take(pa.array(starts + 1, mask=~usual)), ""), pc.invert(pc.match_substring_regex(authority, "[?#]")))
+    plain = pc.fill_null(plain, False)
+    heads = pc.binary_join_element_wise(flat.take(pa.array(starts)), authority, "//")
+    tails = pc.binary_join_element_wise("", path, "/")
+    return pc.if_else(plain, heads, targets), pc.if_else(plain, tails, pa.scalar(None, pa.string()))
 
 
 def _differs(batch: pa.RecordBatch, name: str, numbers: Numbers, values: pa.Array) -> pa.Array:

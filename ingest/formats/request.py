@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.formats.template import SPACE, Marks, Mask, Span
+from ingest.formats.times_parts import windows
 from ingest.formats.values import is_dash, text, unescaped_text
 from ingest.lines import Bytes, Numbers
 
@@ -20,6 +21,7 @@ __all__ = ["RequestLine", "split_request"]
 
 _METHOD = r"^[A-Za-z][A-Za-z0-9_-]{0,31}$"
 _PROTOCOL = b"HTTP/"
+_VERSION_WIDTH = len(b"HTTP/1.1")
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,10 @@ def _is_version(data: Bytes, last: Numbers, ends: Numbers) -> Mask:
     """Whether ``HTTP/1.1`` or ``HTTP/2`` stands between the last space and the end."""
     length = ends - last - 1 - len(_PROTOCOL)
     good: Mask = (length == 1) | (length == 3)
-    for place, byte in enumerate(_PROTOCOL, start=1):
-        good &= data.take(last + place, mode="clip") == byte
-    minor = (data.take(last + 7, mode="clip") == ord(".")) & _is_digit(data.take(last + 8, mode="clip"))
-    good &= _is_digit(data.take(last + 6, mode="clip")) & ((length == 1) | minor)
+    window = windows(data, np.minimum(last + 1, len(data)), _VERSION_WIDTH)
+    good &= (window[:, : len(_PROTOCOL)] == np.frombuffer(_PROTOCOL, np.uint8)).all(axis=1)
+    minor = (window[:, 6] == ord(".")) & _is_digit(window[:, 7])
+    good &= _is_digit(window[:, 5]) & ((length == 1) | minor)
     return good
 
 
