@@ -33,7 +33,7 @@ _LONGEST_NUMBER = 1000
 _TELLTALE = r"""[@%='"]"""
 _NO_KEY = r"[^\x00-\x{10FFFF}]"
 _HARMLESS = (
-    r"(?:[A-Za-z0-9]+[._-])*(?:[A-Za-z]+(?:Status|Error)|[Ss]tatus|[Rr]esult|[Rr]esponse|[Ee]rror)_?[Cc]ode(?:_list)?"
+    r"(?:[A-Za-z0-9]+[._-])*(?:[A-Za-z]+(?:Status|Error)|[Ss]tatus|[Rr]esult|[Rr]esponse|[Ee]rror)_?[Cc]ode(?:_list|_details)?"
     r"|authentication_type|signature_version"
 )
 """Keys of labels that hold a word of the list and tell no secret: what servers call a status, and S3 the kind of a signature."""

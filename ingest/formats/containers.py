@@ -4,7 +4,7 @@ r"""What container runtimes put around the lines of a program: ``docker`` (its j
   without ``\n``.
 - CRI writes ``2016-10-06T00:17:09.669794202Z stdout F line``; the tag is ``F`` for a full line or the last part of one, ``P`` for
   another part. Further tags may follow a colon.
-- Parts are put together by stream; lines that hold all but the last part are eventless.
+- A stream is ``stdout`` or ``stderr``. Parts are put together by stream; lines that hold all but the last part are eventless.
 
 Sources: https://docs.docker.com/engine/logging/drivers/json-file/ and
 https://github.com/kubernetes/design-proposals-archive/blob/main/node/kubelet-cri-logging.md.
@@ -28,6 +28,8 @@ from ingest.lines import Lines
 
 __all__ = ["CRI", "DOCKER"]
 
+_STREAMS = pa.array(["stdout", "stderr"])
+
 
 @dataclass(frozen=True)
 class _Docker:
@@ -49,6 +51,7 @@ class _Docker:
         messages, streams, times = engine.member_texts(docs, ("log", "stream", "time"))
         known = pc.and_(pc.is_valid(messages), pc.and_(pc.is_valid(streams), pc.is_valid(times)))
         verdicts.reject(~np.array(known, np.bool_), "no log, stream and time in it")
+        verdicts.reject(~np.array(pc.is_in(streams, _STREAMS), np.bool_), "its stream is neither stdout nor stderr")
         whole = np.array(pc.fill_null(pc.ends_with(messages, "\n"), False), np.bool_)
         messages, state = joined_parts(messages, whole, pc.fill_null(streams, ""), verdicts, state)
         messages = pc.replace_substring_regex(messages, r"\r?\n$", "")
@@ -76,7 +79,7 @@ class _Cri:
             start = np.minimum(end + 1, lines.ends)
         time, stream, tag = spans
         streams = text(lines.data, stream)
-        verdicts.reject(~np.array(pc.is_in(streams, pa.array(["stdout", "stderr"])), np.bool_), "no stream after the time")
+        verdicts.reject(~np.array(pc.is_in(streams, _STREAMS), np.bool_), "no stream after the time")
         verdicts.reject(~iso_times(lines.data, time)[1], "no time of RFC 3339 at its beginning")
         first = lines.data.take(tag.starts, mode="clip")
         single = (tag.ends - tag.starts == 1) | (lines.data.take(tag.starts + 1, mode="clip") == ord(":"))

@@ -1,5 +1,7 @@
 """What wrappers share: messages as lines, and messages that were split over several lines put together."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -44,7 +46,7 @@ def joined_parts(
 
     :param messages: what each line carries; only those of lines that are good count.
     :param whole: whether a line ends its message; the others are eventless.
-    :param streams: parts are of one message when they are of one stream.
+    :param streams: parts are of one message when they are of one stream; few different ones, for the state holds parts of each.
     :param state: the parts that are open; a tuple of (stream, text, whether too long).
     :returns: the messages with the last part of each replaced by all of it, and the state.
     """
@@ -52,26 +54,39 @@ def joined_parts(
     parts = verdicts_good & ~whole
     if not parts.any() and not state:
         return messages, None
-    pending = {stream: (held, long) for stream, held, long in state or ()}
+    pending = {stream: _Growing([held], len(held), long) for stream, held, long in state or ()}
     replaced: dict[int, str] = {}
     too_long = np.zeros(len(messages), np.bool_)
     for stream in pc.unique(streams).to_pylist():
         own = np.flatnonzero(verdicts_good & np.array(pc.fill_null(pc.equal(streams, stream), False), np.bool_))
         follows = np.concatenate(([stream in pending], parts[own][:-1])).astype(np.bool_)
         for number in own[parts[own] | follows].tolist():
-            held, long = pending.pop(stream, ("", False))
-            held, long = _grown(held, long, messages[number].as_py())
-            if parts[number]:
-                pending[stream] = (held, long)
-            else:
-                replaced[number], too_long[number] = held, long
+            growing = pending.setdefault(stream, _Growing([]))
+            growing.add(messages[number].as_py())
+            if not parts[number]:
+                replaced[number], too_long[number] = growing.text, pending.pop(stream).long
     verdicts.reject(too_long, _TOO_LONG)
     verdicts.pass_over(parts)
-    return _with(messages, replaced), tuple((stream, held, long) for stream, (held, long) in sorted(pending.items())) or None
+    return _with(messages, replaced), tuple((stream, one.text, one.long) for stream, one in sorted(pending.items())) or None
 
 
-def _grown(held: str, long: bool, more: str) -> tuple[str, bool]:
-    return (held, True) if long or len(held) + len(more) > LONGEST else (held + more, False)
+@dataclass
+class _Growing:
+    """A message while its parts come: put together once, for there may be a million of them."""
+
+    parts: list[str]
+    length: int = 0
+    long: bool = False
+
+    def add(self, more: str) -> None:
+        self.length += len(more)
+        self.long |= self.length > LONGEST
+        if not self.long:
+            self.parts.append(more)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.parts)
 
 
 def _with(messages: pa.StringArray, replaced: dict[int, str]) -> pa.StringArray:

@@ -22,15 +22,14 @@ import pyarrow.compute as pc
 from core import schema
 from ingest.formats.base import Format, FormatOptions, Parsed, State
 from ingest.formats.readers import Cells, Reader
-from ingest.formats.template import Field, Marks, Mask, Spans, Template
-from ingest.formats.values import is_dash, json_object, text
+from ingest.formats.template import NO_FORM, NO_TIME, Field, Marks, Mask, Spans, Template
+from ingest.formats.values import is_dash, json_object
 from ingest.formats.verdicts import Verdicts, parse_in_blocks
 from ingest.lines import Lines, Numbers
 
 __all__ = ["LineFormat", "Place", "Shape", "in_schema_order"]
 
 _LABEL = "labels."
-NO_FORM = "not of this form"
 
 
 @dataclass(frozen=True)
@@ -107,10 +106,12 @@ class Shape:
         rows: Numbers = np.flatnonzero(some)
         if not len(rows):
             return columns | {"labels": pa.nulls(count, pa.string())}
-        chosen = pa.array(rows)
-        parts = {name: column.take(chosen) for name, column in parts.items()}
-        parts |= {name: text(one.marks.data, one.span.take(rows), one.null[rows]) for name, one in unread.items() if not one.null.all()}
-        labels = json_object(parts)
+        unread = {name: one for name, one in unread.items() if not one.null.all()}
+        if len(rows) < count:
+            parts = {name: column.take(pa.array(rows)) for name, column in parts.items()}
+            unread = {name: replace(one, span=one.span.take(rows), null=one.null[rows]) for name, one in unread.items()}
+        marks = next(iter(cells.values())).marks
+        labels = json_object(parts, marks.data, {name: (one.span, one.null) for name, one in unread.items()})
         if len(rows) < count:
             labels = pc.replace_with_mask(pa.nulls(count, pa.string()), pa.array(some), labels)
         return columns | {"labels": labels}
@@ -165,6 +166,7 @@ class _Parse:
         self.verdicts = Verdicts(len(lines))
         self.left: Numbers = np.arange(len(lines))
         self.parts: list[tuple[Numbers, dict[str, pa.Array]]] = []
+        self.hopeless: dict[bytes, Mask] = {}
 
     def run(self) -> Parsed:
         for shape in self.form.shapes:
@@ -210,24 +212,33 @@ class _Parse:
         self.left = self.left[~notice]
 
     def _mend(self, shape: Shape) -> None:
-        """The slow road, line by line."""
+        """The slow road, line by line; not for lines of which the front of another shape has told that they have not this one."""
+        hopeless = self.hopeless.setdefault(shape.template.front, np.zeros(len(self.lines), np.bool_))
+        tried = np.flatnonzero(~hopeless[self.left])
+        if not len(tried):
+            return
         lines = self._lines_left()
         spans = shape.template.spans(lines, self.marks)
-        outcomes = shape.template.mend(lines, spans, np.arange(len(lines)))
-        mended = np.array([not reason for reason in outcomes.values()], np.bool_)
-        for reason in dict.fromkeys(outcomes.values()):
-            if reason:
-                wrong = np.zeros(len(self.lines), np.bool_)
-                wrong[self.left[[outcome == reason for outcome in outcomes.values()]]] = True
-                self.verdicts.reject(wrong, reason)
-        mended &= self._plausible(lines, spans)
+        outcomes = list(shape.template.mend(lines, spans, tried).values())
+        mended = np.zeros(len(lines), np.bool_)
+        for reason in dict.fromkeys(outcomes):
+            those = tried[[outcome == reason for outcome in outcomes]]
+            if not reason:
+                mended[those] = True
+                continue
+            wrong = np.zeros(len(self.lines), np.bool_)
+            wrong[self.left[those]] = True
+            self.verdicts.reject(wrong, reason)
+            if reason in (NO_FORM, NO_TIME):
+                hopeless |= wrong
+        mended[mended] = self._plausible(lines, spans, np.flatnonzero(mended))
         self._take(shape, spans, mended & ~spans.fits)
 
-    def _plausible(self, lines: Lines, spans: Spans) -> Mask:
+    def _plausible(self, lines: Lines, spans: Spans, numbers: Numbers) -> Mask:
         """A user of several words may be one; a lone dash within it means that too many fields stand before the time."""
         if "user" not in spans.fields:
-            return np.ones(len(lines), np.bool_)
-        span = spans.fields["user"]
+            return np.ones(len(numbers), np.bool_)
+        span = spans.fields["user"].take(numbers)
         users = [lines.data[start:end].tobytes() for start, end in zip(span.starts, span.ends, strict=True)]
         return np.array([b" " not in user or b" - " not in b" " + user + b" " for user in users], np.bool_)
 

@@ -22,11 +22,15 @@ import numpy.typing as npt
 
 from ingest.lines import Bytes, Lines, Numbers
 
-__all__ = ["Field", "Marks", "Mask", "Span", "Spans", "Template"]
+__all__ = ["NO_FORM", "NO_TIME", "Field", "Marks", "Mask", "Span", "Spans", "Template"]
 
 Mask = npt.NDArray[np.bool_]
+NO_FORM, NO_TIME = "not of this form", "no time in brackets"
+"""Why a line fails before its first quoted field."""
 SPACE, QUOTE, BACKSLASH, COMMA = b' "\\,'
 _MOST_ELEMENTS = 200
+_NO_WIDTH = 1 << 30
+_ANYTHING = rb"(.*?)"
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,9 @@ class Template:
 
         :returns: for each of them why it is not of this shape, or an empty text when it is.
         """
-        return {number: self._mend_line(lines, spans, number) for number in numbers.tolist()}
+        long = numbers[lines.ends[numbers] - lines.starts[numbers] >= self._loose.least]
+        outcomes = dict.fromkeys(numbers.tolist(), self._loose.reason_at_start(b""))
+        return outcomes | {number: self._mend_line(lines, spans, number) for number in long.tolist()}
 
     def _mend_line(self, lines: Lines, spans: Spans, number: int) -> str:
         outcome = self._loose.match(lines.line(number))
@@ -150,6 +156,11 @@ class Template:
             spans.fields[name].starts[number] = lines.starts[number] + start
             spans.fields[name].ends[number] = lines.starts[number] + end
         return ""
+
+    @property
+    def front(self) -> bytes:
+        """What must stand before the first quoted field, as an expression: a line that lacks it has none of these shapes."""
+        return self._loose.glue[0][0].pattern
 
     @cached_property
     def _loose(self) -> "_Loose":
@@ -211,7 +222,8 @@ class _Walk:
     def _find(self, stop: int) -> Numbers:
         if self.last and self.last[0] == stop:
             index = self.last[1] + 1
-            end = self.marks.at(stop, index)
+            # Of a line that does not fit, the marks that its literals lack were counted too: they may lie behind.
+            end = np.maximum(self.marks.at(stop, index), self.cursor)
         else:
             index, end = self.marks.next(stop, self.cursor)
         self.last = (stop, index)
@@ -224,8 +236,9 @@ class _Walk:
             # The first byte after a searched field is its stop byte: found, so not compared again.
             if not (place == 0 and after_field and self.last):
                 self.fits &= self.lines.data.take(self.cursor + place, mode="clip") == byte
-        if self.last and self.last[0] in literal[1:]:
-            self.last = None
+        if self.last:
+            stop, index = self.last
+            self.last = stop, index + literal.count(stop, 1)
         self.cursor = np.minimum(after, self.ends)
 
     def _rest(self) -> None:
@@ -251,24 +264,27 @@ class _Loose:
         self.quoted: list[Field] = []
         self.labels: list[str] = []
         self.open_end = False
-        pattern, fields = b"", list[Field]()
+        pattern, fields = _Pattern(), list[Field]()
         for number, part in enumerate(template.parts):
             if isinstance(part, bytes):
-                pattern += re.escape(part)
+                pattern.text += re.escape(part)
             elif template.stop(number) == QUOTE:
                 self._close(pattern, fields, part.label)
                 self.quoted.append(part)
-                pattern, fields = b"", []
+                pattern, fields = _Pattern(), []
             else:
-                pattern += self._group(template, number, part)
+                pattern.add(self._group(template, number, part), bounded=part.numeric or bool(part.width))
                 fields.append(part)
-        self.open_end = pattern == b'"' and bool(self.quoted)
+        self.open_end = pattern.text == b'"' and bool(self.quoted)
         if not self.open_end:
-            self._close(pattern + (rb"\Z" if self.rest is None else rb"(?= |\Z)"), fields, "end")
+            pattern.text += rb"\Z" if self.rest is None else rb"(?= |\Z)"
+            self._close(pattern, fields, "end")
         self.bracketed = _bracketed(template)
+        # A shorter line fails at its start, for the reason that an empty one does: a flood of such lines is told at once.
+        self.least = min(_front_bytes(template), _bracketed_width(template) + 2)
 
-    def _close(self, pattern: bytes, fields: list[Field], label: str) -> None:
-        self.glue.append((re.compile(pattern, re.DOTALL), fields))
+    def _close(self, pattern: "_Pattern", fields: list[Field], label: str) -> None:
+        self.glue.append((pattern.compiled(), fields))
         self.labels.append(fields[0].label if fields else label)
 
     def _group(self, template: Template, number: int, part: Field) -> bytes:
@@ -276,14 +292,14 @@ class _Loose:
         if part.numeric:
             return rb"([0-9]{1,20}|-)"
         if isinstance(following, bytes) and len(following) > 1 and not self.quoted and not part.width:
-            return rb"(.*?)"
+            return _ANYTHING
         if isinstance(following, Field):
             return rb"(.{%d})" % part.width
         if part.open:
             return rb"(.*)"
         if part.spaced and template.stop(number) == SPACE:
             return rb"([^ \"]*(?:(?<=,) [^ \"]*)*)"
-        limit = b"{1,64}" if part.width else b"*"
+        limit = b"{1,64}+" if part.width else b"*+"
         return rb"([^\x%02x\"]" % template.stop(number) + limit + b")"
 
     def match(self, line: bytes) -> dict[str, tuple[int, int]] | str:
@@ -305,9 +321,11 @@ class _Loose:
         return found
 
     def _reason(self, line: bytes, number: int) -> str:
-        if number:
-            return f"no {self.labels[number]} after the {self.quoted[number - 1].label}"
-        return "no time in brackets" if self.bracketed and not self.bracketed.search(line) else "not of this form"
+        return f"no {self.labels[number]} after the {self.quoted[number - 1].label}" if number else self.reason_at_start(line)
+
+    def reason_at_start(self, line: bytes) -> str:
+        """Why a line does not begin as it should."""
+        return NO_TIME if self.bracketed and not self.bracketed.search(line) else NO_FORM
 
     def _finish(self, line: bytes, position: int, found: dict[str, tuple[int, int]]) -> None:
         end = line.rfind(b'"', position)
@@ -319,9 +337,44 @@ class _Loose:
             found[self.rest] = (min(end + 2, len(line)), len(line))
 
 
+@dataclass
+class _Pattern:
+    """An expression while it is being made.
+
+    Where a field that may hold anything ends is tried place by place, but no longer than up to the next field without a
+    bound: once what stands between the two is found, it stays so. Else the work would grow with the square of a line's length.
+    """
+
+    text: bytes = b""
+    trying: bool = False
+
+    def add(self, group: bytes, *, bounded: bool) -> None:
+        """A field."""
+        if self.trying and not bounded:
+            self.text, self.trying = self.text + b")", False
+        if group == _ANYTHING:
+            self.text, self.trying = self.text + rb"(?>", True
+        self.text += group
+
+    def compiled(self) -> re.Pattern[bytes]:
+        """The expression."""
+        return re.compile(self.text + b")" * self.trying, re.DOTALL)
+
+
+def _front_bytes(template: Template) -> int:
+    """Bytes of the literals before the first quoted field."""
+    quoted = (number for number, part in enumerate(template.parts) if isinstance(part, Field) and template.stop(number) == QUOTE)
+    return sum(len(part) for part in template.parts[: next(quoted, None)] if isinstance(part, bytes))
+
+
+def _bracketed_width(template: Template) -> int:
+    """Bytes of a time in brackets, when that never varies; more than any line has when the template has none."""
+    pairs = itertools.pairwise(template.parts)
+    widths = (part.width for before, part in pairs if isinstance(part, Field) and isinstance(before, bytes) and before.endswith(b"["))
+    return next(filter(None, widths), _NO_WIDTH)
+
+
 def _bracketed(template: Template) -> re.Pattern[bytes] | None:
-    """What a time in brackets looks like, when its width never varies; ``None`` when the template has none."""
-    for before, part in itertools.pairwise(template.parts):
-        if isinstance(part, Field) and part.width and isinstance(before, bytes) and before.endswith(b"["):
-            return re.compile(rb"\[[^\]]{%d}\]" % part.width)
-    return None
+    """What a time in brackets looks like; ``None`` when the template has none."""
+    width = _bracketed_width(template)
+    return re.compile(rb"\[[^\]]{%d}\]" % width) if width < _NO_WIDTH else None

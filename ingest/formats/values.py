@@ -1,13 +1,15 @@
 """Columns made of places in a buffer: text, whole numbers, and the JSON text of what has no column. All vectorised."""
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.formats.template import BACKSLASH, Marks, Mask, Span
+from ingest.formats.template import BACKSLASH, QUOTE, SPACE, Marks, Mask, Span
 from ingest.lines import Bytes, Numbers
 
 __all__ = [
@@ -29,7 +31,9 @@ _MOST_DECIMAL_BYTES = 40
 _ESCAPED = r'\\(["\\])'
 _DECIMAL = r"^-?[0-9]{1,19}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?$"
 _CONTROL = r"[\x00-\x1f\x7f]"
-_SPECIAL = np.isin(np.arange(256), [*range(32), 127, ord('"'), ord("\\")])
+_DELETE = 0x7F
+_QUOTES = 4
+"""Of each member of a JSON object: two of its name, two of its value."""
 
 
 def is_dash(data: Bytes, span: Span) -> Mask:
@@ -53,14 +57,21 @@ def text(data: Bytes, span: Span, null: Mask | None = None) -> pa.StringArray:
         return pa.nulls(count, pa.string())
     if not count:
         return pa.array([], pa.string())
-    large = int(span.ends[-1]) > _LARGEST_32
-    offsets: npt.NDArray[np.signedinteger] = np.empty(2 * count, np.int64 if large else np.int32)
-    offsets[::2], offsets[1::2] = span.starts, span.ends
+    pieces = _spans_and_gaps(data, [span])
+    return pieces.take(pa.array(np.arange(0, 2 * count, 2), mask=null)).cast(pa.string())
+
+
+def _spans_and_gaps(data: Bytes, spans: Sequence[Span]) -> pa.StringArray | pa.LargeStringArray:
+    """The buffer as one array whose even elements are the first row's spans, then the second row's, and so on; see :func:`text`."""
+    large = int(spans[-1].ends[-1]) > _LARGEST_32
+    places: npt.NDArray[np.signedinteger] = np.empty((len(spans[0].starts), 2 * len(spans)), np.int64 if large else np.int32)
+    for number, span in enumerate(spans):
+        places[:, 2 * number], places[:, 2 * number + 1] = span.starts, span.ends
+    offsets = places.ravel()
     if offsets[0] < 0 or offsets[-1] > len(data) or (offsets[1:] < offsets[:-1]).any():
         raise AssertionError("spans do not ascend within the buffer")
     kind = pa.LargeStringArray if large else pa.StringArray
-    pieces = kind.from_buffers(2 * count - 1, pa.py_buffer(offsets), pa.py_buffer(data))
-    return pieces.take(pa.array(np.arange(0, 2 * count, 2), mask=null)).cast(pa.string())
+    return kind.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(data))
 
 
 def unescaped_text(marks: Marks, span: Span, null: Mask | None = None) -> pa.StringArray:
@@ -124,24 +135,86 @@ def _json_escaped(strings: pa.StringArray) -> pa.StringArray:
 
 def _has_special(strings: pa.StringArray) -> bool:
     """Whether the bytes of the strings hold a quote, a backslash or a control character."""
+    held = _held(strings)
+    return _has_odd(held) or bool((held == QUOTE).any())
+
+
+def _held(strings: pa.StringArray) -> Bytes:
+    """The bytes of the strings, one after the other."""
     _, offsets, data = strings.buffers()
-    if data is None:
-        return False
+    if data is None or not len(strings):
+        return np.empty(0, np.uint8)
     places = np.frombuffer(offsets, np.int32)[strings.offset : strings.offset + len(strings) + 1]
-    return bool(_SPECIAL[np.frombuffer(data, np.uint8)[places[0] : places[-1]]].any()) if len(strings) else False
+    return np.frombuffer(data, np.uint8)[places[0] : places[-1]]
 
 
-def json_object(fields: dict[str, pa.StringArray]) -> pa.StringArray:
-    """One JSON object per row of the fields that are not null there, as text; null where all are."""
-    members = [pc.binary_join_element_wise(json.dumps(name) + ':"', _json_escaped(values), '"', "") for name, values in fields.items()]
-    some = np.logical_or.reduce([member.is_valid().to_numpy(False) for member in members])
-    if some.all():
-        return pc.binary_join_element_wise("{", pc.binary_join_element_wise(*members, ",", null_handling="skip"), "}", "")
-    # Only rows that have a member: where all are null, Arrow's join leaves the row out.
-    mask = pa.array(some)
-    joined = pc.binary_join_element_wise(*(member.filter(mask) for member in members), ",", null_handling="skip")
-    objects = pc.binary_join_element_wise("{", joined, "}", "")
-    return pc.replace_with_mask(pa.nulls(len(some), pa.string()), mask, objects)
+def _has_odd(held: Bytes) -> bool:
+    return bool(held.min(initial=_DELETE) < SPACE or (held == BACKSLASH).any() or (held == _DELETE).any())
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A member of JSON objects.
+
+    :param present: the rows that have it.
+    :param first: which of all values is its in row 0; :param step: how far on that of the next row is.
+    """
+
+    name: str
+    present: Mask
+    first: int
+    step: int
+
+
+def json_object(
+    fields: Mapping[str, pa.StringArray], data: Bytes | None = None, spans: Mapping[str, tuple[Span, Mask]] | None = None
+) -> pa.StringArray:
+    """One JSON object per row of the fields that are not null there, as text; null where all are.
+
+    :param spans: further fields by their places in ``data``, and where they are null. Places ascend from field to field within
+        a row, and from row to row.
+    """
+    spans = spans or {}
+    pieces = [_spans_and_gaps(data, [span for span, _ in spans.values()])] if data is not None and spans else []
+    if all(pa.types.is_string(one.type) for one in pieces):
+        members = _members(fields)
+        first = sum(len(one) for one in fields.values())
+        members += [_Member(name, ~null, first + 2 * number, 2 * len(spans)) for number, (name, (_, null)) in enumerate(spans.items())]
+        objects, sound = _objects(members, [*fields.values(), *pieces])
+        if sound:
+            return objects
+    texts = {**fields, **{name: text(data, span, null) for name, (span, null) in spans.items() if data is not None}}
+    escaped = {name: _json_escaped(one) for name, one in texts.items()}
+    return _objects(_members(escaped), [*escaped.values()])[0]
+
+
+def _members(fields: Mapping[str, pa.StringArray]) -> list[_Member]:
+    return [_Member(name, one.is_valid().to_numpy(False), at * len(one), 1) for at, (name, one) in enumerate(fields.items())]
+
+
+def _objects(members: Sequence[_Member], values: Sequence[pa.StringArray]) -> tuple[pa.StringArray, bool]:
+    """JSON objects of values as they are, null where they have no member; and whether no value holds what must be escaped.
+
+    All pieces of all rows are taken in one go from one array of constants and values: what they leave behind is the text of
+    the rows, one after the other.
+    """
+    count, names = len(members[0].present), [json.dumps(member.name) + ':"' for member in members]
+    constants = ["", '"}', *("{" + name for name in names), *('",' + name for name in names)]
+    pieces = np.zeros((count, 2 * len(members) + 1), np.int64)
+    some = np.zeros(count, np.bool_)
+    for number, member in enumerate(members):
+        pieces[:, 2 * number] = np.where(member.present, np.where(some, 2 + len(names) + number, 2 + number), 0)
+        value = np.arange(count) * member.step + (len(constants) + member.first)
+        pieces[:, 2 * number + 1] = np.where(member.present, value, 0)
+        some |= member.present
+    pieces[:, -1] = some
+    joined = pa.concat_arrays([pa.array(constants), *values]).take(pa.array(pieces.ravel()))
+    _, offsets, data = joined.buffers()
+    ends = np.frombuffer(offsets, np.int32)[: pieces.size + 1 : pieces.shape[1]].copy()
+    objects = pa.StringArray.from_buffers(count, pa.py_buffer(ends), data, pa.py_buffer(np.packbits(some, bitorder="little")))
+    held = _held(joined)
+    quotes = _QUOTES * sum(int(member.present.sum()) for member in members)
+    return objects, not _has_odd(held) and int((held == QUOTE).sum()) == quotes
 
 
 def spans_of(strings: pa.StringArray) -> tuple[Bytes, Span]:
