@@ -3,6 +3,7 @@
 PYTHON ?= python3
 WORKERS ?= 2
 BENCH ?=
+BENCH_FORMATS ?=
 
 BIN := .venv/bin
 STAMP := .venv/.set-up
@@ -31,8 +32,9 @@ check: $(STAMP) ## lint, formatting, types, direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: $(STAMP) ## a million lines into hot storage, beside the floor (BENCH="--lines 100000" for fewer)
+bench: $(STAMP) ## a million lines into storage, then every format (BENCH="--lines 100000", BENCH_FORMATS="--lines 20000" for fewer)
 	$(BIN)/python -m bench.ingest $(BENCH)
+	$(BIN)/python -m bench.formats $(BENCH_FORMATS)
 
 clean: ## remove .venv and all caches; data directories stay
 	rm -rf .venv build dist *.egg-info .ruff_cache .mypy_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,20 +1,18 @@
 """The commands. Each opens what it needs, calls one room, and shows the result; nothing is decided here."""
 
-import functools
 import os
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import click
 import sqlalchemy.exc
 
 from auditlake import lake as lakes
-from auditlake import reports, settings
-from auditlake.console import json_was_shown, progress, say, show_json, show_pairs, show_table
+from auditlake import reports
+from auditlake.app import AS_JSON, App, Ordered, common, show
+from auditlake.console import json_was_shown, progress, say, show_json
+from auditlake.formats_cli import formats, parse
 from core.clock import parse_instant, to_iso
 from core.errors import EXIT_DONE, EXIT_USAGE, AuditlakeError
 from core.policy import Period
@@ -22,53 +20,14 @@ from jobs import runner
 from jobs.purge import confirm_clock
 from jobs.verify import check
 
-__all__ = ["main"]
+__all__ = ["App", "cli", "main"]
 
 _EXIT_CODES = """\b
 Exit codes: 0 done; 1 the work failed or residue was found; 2 wrong usage or
 configuration; 3 another process holds the data directory."""
 
 
-_AS_JSON = "auditlake.as_json"
-
-
-@dataclass(frozen=True)
-class App:
-    """What the global options say."""
-
-    data_dir: Path = Path("data")
-    config: Path | None = None
-    as_json: bool = False
-
-    @functools.cached_property
-    def settings(self) -> settings.Settings:
-        """The settings in force."""
-        return settings.load(self.config or (Path("config.toml") if Path("config.toml").exists() else None))
-
-
-def _common(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command take the global options after its name too; the later place wins."""
-
-    @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Data directory (default: ./data).")
-    @click.option("--config", type=click.Path(path_type=Path), default=None, help="Settings (default: ./config.toml when there is one).")
-    @click.option("--json", "as_json", is_flag=True, default=None, help="Print one JSON object and nothing else.")
-    @functools.wraps(command)
-    def wrapped(*, data_dir: Path | None, config: Path | None, as_json: bool | None, **rest: Any) -> None:
-        context = click.get_current_context()
-        given = {"data_dir": data_dir, "config": config, "as_json": as_json}
-        app = replace(context.obj, **{name: value for name, value in given.items() if value is not None})
-        context.meta[_AS_JSON] = app.as_json
-        command(app, **rest)
-
-    return wrapped
-
-
-class _Ordered(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(self.commands)
-
-
-@click.group(cls=_Ordered, epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None})
+@click.group(cls=Ordered, epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None})
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
@@ -101,27 +60,28 @@ def cli(context: click.Context, data_dir: Path, config: Path | None, as_json: bo
     Every night:  auditlake run purge; auditlake run roll   (or leave auditlake serve running)
     """
     context.obj = App(data_dir, config, as_json)
-    context.meta[_AS_JSON] = as_json
+    context.meta[AS_JSON] = as_json
 
 
 @cli.command()
 @click.option("--simulated-clock", metavar="ISO", help="Start a clock that moves only by 'clock advance'.")
-@_common
+@common
 def init(app: App, simulated_clock: str | None) -> None:
     """Make a data directory: control database, ledger, and (on first use) the master key."""
     instant = parse_instant(simulated_clock) if simulated_clock else None
     kind = lakes.create(app.data_dir, app.settings, instant)
     with lakes.open_lake(app.data_dir, app.settings) as lake:
         result = {"data_dir": str(app.data_dir), "clock": kind, "now": to_iso(lake.context.clock.now())}
-    _show(app, result)
+    show(app, result)
 
 
 @cli.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
 @click.option("--format", "format_name", metavar="NAME", help="Form of the log; 'auto' looks at the first lines (default: config).")
+@click.option("--timezone", "zone", metavar="ZONE", help="Zone of times that name none, like Europe/Berlin (default: config).")
 @click.option("--stream", default="requests", show_default=True, help="Stream the rows go to.")
-@_common
-def ingest(app: App, files: tuple[str, ...], format_name: str | None, stream: str) -> None:
+@common
+def ingest(app: App, files: tuple[str, ...], format_name: str | None, zone: str | None, stream: str) -> None:
     """Read log files into hot storage, each line exactly once.
 
     FILE is a path, a glob, or - for standard input; plain, gzip, zstd or bzip2. A file that was read before, has grown,
@@ -134,10 +94,13 @@ def ingest(app: App, files: tuple[str, ...], format_name: str | None, stream: st
         lakes.create(app.data_dir, app.settings, None)
         say(f"made data directory {app.data_dir}")
     with progress() as report, lakes.exclusive(app.data_dir), lakes.open_lake(app.data_dir, app.settings, report) as lake:
-        result = ingest_files(lake, files, format_name or app.settings.ingest.format, stream)
+        result = ingest_files(lake, files, format_name or app.settings.ingest.format, stream, zone)
+    for name, choice in () if app.as_json else result.chosen.items():
+        say(f"{name}: {choice.why}")
     for message in [*result.warnings, *result.errors]:
         say(f"auditlake: {message}")
-    _show(app, result.figures())
+    chosen = {name: {"format": choice.name, "why": choice.why} for name, choice in result.chosen.items()}
+    show(app, {**result.figures(), "formats": chosen} if app.as_json else result.figures())
     if result.errors:
         raise AuditlakeError(f"{len(result.errors)} of the files could not be read", "see the messages above")
 
@@ -154,7 +117,7 @@ def ingest(app: App, files: tuple[str, ...], format_name: str | None, stream: st
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the result to a file.")
 @click.option("--stream", default="requests", show_default=True, help="Stream that the view shows.")
-@_common
+@common
 def query(app: App, sql: str, form: str, output: Path | None, stream: str) -> None:
     """Answer one SELECT over the view `requests`, which spans hot and archive.
 
@@ -171,7 +134,7 @@ def query(app: App, sql: str, form: str, output: Path | None, stream: str) -> No
 
 
 @cli.command()
-@_common
+@common
 def status(app: App) -> None:
     """Show every segment, what is due when, and the last and next runs of each job."""
     with lakes.open_lake(app.data_dir, app.settings) as lake:
@@ -180,7 +143,7 @@ def status(app: App) -> None:
 
 @cli.command()
 @click.option("--at", metavar="ISO", help="Look ahead to this time.")
-@_common
+@common
 def plan(app: App, at: str | None) -> None:
     """Say what is due, for which day, and why; change nothing."""
     with lakes.open_lake(app.data_dir, app.settings) as lake:
@@ -191,7 +154,7 @@ def plan(app: App, at: str | None) -> None:
 @cli.command()
 @click.argument("job", type=click.Choice(list(runner.JOBS)))
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@_common
+@common
 def run(app: App, job: str, dry_run: bool) -> None:
     """Run a job by hand: purge, roll, upkeep or verify. Each can be repeated, and resumes what a crash left."""
     began = time.perf_counter()
@@ -204,7 +167,7 @@ def run(app: App, job: str, dry_run: bool) -> None:
 
 @cli.command()
 @click.option("--full", is_flag=True, help="Also read every archived row again and compare content digests.")
-@_common
+@common
 def verify(app: App, full: bool) -> None:
     """Prove that every row is accounted for, the ledger is whole, and nothing destroyed is left."""
     with lakes.exclusive(app.data_dir), lakes.open_lake(app.data_dir, app.settings) as lake:
@@ -214,37 +177,37 @@ def verify(app: App, full: bool) -> None:
         raise AuditlakeError("verification failed", "see the faults and residue above")
 
 
-@cli.group(cls=_Ordered)
+@cli.group(cls=Ordered)
 def clock() -> None:
     """The data directory's clock."""
 
 
 @clock.command("advance")
 @click.argument("duration")
-@_common
+@common
 def clock_advance(app: App, duration: str) -> None:
     """Move a simulated clock forward, by 32d, 2w, '1 month' or 1y."""
     with lakes.exclusive(app.data_dir), lakes.open_lake(app.data_dir, app.settings) as lake:
-        _show(app, {"now": to_iso(lakes.advance_clock(lake, Period.parse(duration)))})
+        show(app, {"now": to_iso(lakes.advance_clock(lake, Period.parse(duration)))})
 
 
 @clock.command("confirm")
-@_common
+@common
 def clock_confirm(app: App) -> None:
     """Say that the clock is right, after it went forward by days and the purge stopped."""
     with lakes.exclusive(app.data_dir), lakes.open_lake(app.data_dir, app.settings) as lake:
         confirm_clock(lake.context)
-        _show(app, {"now": to_iso(lake.context.clock.now())})
+        show(app, {"now": to_iso(lake.context.clock.now())})
 
 
-@cli.group(cls=_Ordered)
+@cli.group(cls=Ordered)
 def quarantine() -> None:
     """Lines that could not be read."""
 
 
 @quarantine.command("list")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="Show at most so many.")
-@_common
+@common
 def quarantine_list(app: App, limit: int) -> None:
     """List rejected lines: id, file, offset, reason."""
     from auditlake import rejected
@@ -255,8 +218,8 @@ def quarantine_list(app: App, limit: int) -> None:
 
 @quarantine.command("show")
 @click.argument("line_id", metavar="ID")
-@_common
-def quarantine_show(app: App, line_id: str) -> None:
+@common
+def quarantineshow(app: App, line_id: str) -> None:
     """Show one rejected line, control characters as escapes."""
     from auditlake import rejected
 
@@ -266,13 +229,13 @@ def quarantine_show(app: App, line_id: str) -> None:
 
 @quarantine.command("retry")
 @click.option("--format", "format_name", metavar="NAME", help="Read them as this format (default: the one they were read as).")
-@_common
+@common
 def quarantine_retry(app: App, format_name: str | None) -> None:
     """Read rejected lines again, after a format or setting was mended; those that can be read become rows."""
     from auditlake.intake import retry_quarantine
 
     with progress() as report, lakes.exclusive(app.data_dir), lakes.open_lake(app.data_dir, app.settings, report) as lake:
-        _show(app, retry_quarantine(lake, format_name).figures())
+        show(app, retry_quarantine(lake, format_name).figures())
 
 
 @cli.command()
@@ -287,7 +250,7 @@ def demo(app: App, folder: Path | None, as_json: bool | None) -> None:
 
 
 @cli.command()
-@_common
+@common
 def serve(app: App) -> None:
     """Run the jobs by their schedule until stopped; what was missed is caught up first."""
     from auditlake.serve import serve as run_forever
@@ -297,24 +260,15 @@ def serve(app: App) -> None:
 
 @cli.command()
 @click.option("--kind", "kinds", multiple=True, help="Only events of this kind (may be repeated).")
-@_common
+@common
 def ledger(app: App, kinds: tuple[str, ...]) -> None:
     """Print the ledger, oldest event first; with --json as {"events": [...]}."""
     with lakes.open_lake(app.data_dir, app.settings) as lake:
         reports.show_events(lake.context.ledger.events(*kinds), app.as_json)
 
 
-@cli.command()
-@_common
-def formats(app: App) -> None:
-    """List the forms of log that can be read."""
-    from ingest.formats import get, names
-
-    known = [{"name": form.name, "description": form.description, "source": form.source} for form in map(get, names())]
-    if app.as_json:
-        show_json({"formats": known})
-    else:
-        show_table(("name", "description", "source"), [tuple(entry.values()) for entry in known])
+cli.add_command(formats)
+cli.add_command(parse)
 
 
 @cli.command()
@@ -330,13 +284,6 @@ def completion(shell: str) -> None:
     found = get_completion_class(shell)
     if found is not None:
         click.echo(found(cli, {}, "auditlake", "_AUDITLAKE_COMPLETE").source())
-
-
-def _show(app: App, result: dict[str, Any]) -> None:
-    if app.as_json:
-        show_json(result)
-    else:
-        show_pairs(result)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -370,6 +317,6 @@ def _run(arguments: list[str] | None) -> int:
 
 def _fail(context: click.Context | None, error: AuditlakeError) -> int:
     say(f"auditlake: {error}")
-    if context is not None and context.meta.get(_AS_JSON) and not json_was_shown():
+    if context is not None and context.meta.get(AS_JSON) and not json_was_shown():
         show_json({"error": error.problem, "hint": error.hint})
     return error.exit_code

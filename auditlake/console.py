@@ -16,8 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.context import Progress as Report
+from query.cells import harmless
 
-__all__ = ["json_was_shown", "messages", "progress", "results", "say", "show_json", "show_pairs", "show_table", "visible"]
+__all__ = ["json_was_shown", "messages", "progress", "results", "say", "show_json", "show_json_text", "show_pairs", "show_table", "visible"]
 
 messages = Console(stderr=True, highlight=False, soft_wrap=True)
 _PIPE_WIDTH = 160
@@ -31,7 +32,12 @@ def say(text: str) -> None:
 
 def show_json(value: Any) -> None:
     """One JSON value on standard output."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    show_json_text(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def show_json_text(text: str) -> None:
+    """One JSON value on standard output, that is text already; control characters that JSON lets pass as escapes."""
+    sys.stdout.write(harmless(text) + "\n")
     sys.stdout.flush()
     _shown.append(True)
 

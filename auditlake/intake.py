@@ -6,7 +6,7 @@ from pathlib import Path
 from auditlake.lake import Lake
 from auditlake.settings import Settings, size_bytes
 from ingest.batches import Limits
-from ingest.formats import FormatOptions
+from ingest.formats import FormatOptions, get
 from ingest.formats.times_zone import check_zone
 from jobs.ingest import IngestOptions, Tally, ingest
 from jobs.retry import retry
@@ -42,12 +42,15 @@ def format_options(settings: Settings, zone: str | None = None) -> FormatOptions
     """The settings that concern formats.
 
     :param zone: of times that name none; as the settings say when ``None``.
-    :raises UsageError: there is no such zone.
+    :raises UsageError: there is no such zone, or a format of the configuration cannot be compiled.
     """
     if zone:
         check_zone(zone)
     custom = {name: form.spec() for name, form in settings.formats.items()}
-    return FormatOptions(zone or settings.ingest.timezone, settings.ingest.json_fields, custom)
+    options = FormatOptions(zone or settings.ingest.timezone, settings.ingest.json_fields, custom)
+    for name in custom:
+        get(name, options)
+    return options
 
 
 def transform_options(settings: Settings) -> TransformOptions:

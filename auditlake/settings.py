@@ -18,6 +18,7 @@ from core.errors import UsageError
 from core.policy import Period, StreamPolicy
 from core.segment import QUARANTINE_SUFFIX, check_stream_name
 from jobs.schedule import check_cron
+from transforms.proxies import DEFAULT_HEADERS, Header, network
 from transforms.redact import DEFAULT_SECRET_NAMES
 
 __all__ = ["MASTER_KEY_VARIABLE", "Settings", "load"]
@@ -25,6 +26,8 @@ __all__ = ["MASTER_KEY_VARIABLE", "Settings", "load"]
 MASTER_KEY_VARIABLE = "AUDITLAKE_MASTER_KEY"
 _PREFIX = "AUDITLAKE_"
 _NOT_SETTINGS = {MASTER_KEY_VARIABLE, "AUDITLAKE_DATA_DIR", "AUDITLAKE_CONFIG"}
+_KINDS = ("apache", "nginx", "w3c", "csv", "json")
+_FORMAT_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _SIZE = re.compile(r"(\d{1,6})\s*(KB|MB|GB)\Z")
 
 
@@ -52,9 +55,18 @@ def size_bytes(text: str) -> int:
     return int(match[1]) * {"KB": 2**10, "MB": 2**20, "GB": 2**30}[match[2]]
 
 
+def _check_zone(name: str) -> None:
+    if name != "UTC":  # the rest is imported only by those who need it
+        from ingest.formats.times_zone import check_zone
+
+        check_zone(name)
+
+
 PeriodText = Annotated[str, AfterValidator(_as_value_error(Period.parse))]
 SizeText = Annotated[str, AfterValidator(_as_value_error(_check_size))]
 CronText = Annotated[str, AfterValidator(_as_value_error(check_cron))]
+NetworkText = Annotated[str, AfterValidator(_as_value_error(network)), AfterValidator(lambda text: str(network(text)))]
+ZoneText = Annotated[str, AfterValidator(_as_value_error(_check_zone))]
 
 
 class _Section(BaseModel):
@@ -83,7 +95,39 @@ class IngestSettings(_Section):
     format: str = "auto"
     batch: SizeText = "32MB"
     max_line: SizeText = "1MB"
+    timezone: ZoneText = "UTC"
+    trusted_proxies: list[NetworkText] = Field(default_factory=list)
+    proxy_headers: list[Header] = Field(default_factory=lambda: list(DEFAULT_HEADERS))
     json_fields: dict[str, str] = Field(default_factory=dict)
+
+
+class CustomFormat(_Section):
+    """A format of one's own: exactly one of the first five says what its lines are."""
+
+    apache: str | None = None
+    nginx: str | None = None
+    w3c: str | None = None
+    csv: str | None = None
+    json_: dict[str, str] | None = Field(default=None, alias="json")
+    description: str | None = None
+    escape: str | None = None
+    delimiter: str | None = None
+    zone: ZoneText | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "CustomFormat":
+        kinds = [kind for kind, value in zip(_KINDS, (self.apache, self.nginx, self.w3c, self.csv, self.json_), strict=True) if value]
+        if len(kinds) != 1:
+            who = f"{' and '.join(kinds)} say" if kinds else "nothing says"
+            raise ValueError(f"{who} what its lines are; give exactly one of {', '.join(_KINDS)}")
+        for option, kind in (("escape", "nginx"), ("delimiter", "csv")):
+            if getattr(self, option) is not None and kinds != [kind]:
+                raise ValueError(f"{option} goes with {kind} only; remove it")
+        return self
+
+    def spec(self) -> dict[str, Any]:
+        """What it says, as ``ingest.formats.custom`` takes it."""
+        return self.model_dump(exclude_none=True, by_alias=True)
 
 
 class GeoSettings(_Section):
@@ -167,6 +211,7 @@ class Settings(_Section):
 
     streams: dict[str, StreamSettings] = Field(default_factory=lambda: {"requests": StreamSettings()})
     ingest: IngestSettings = IngestSettings()
+    formats: dict[str, CustomFormat] = Field(default_factory=dict)
     geo: GeoSettings = GeoSettings()
     redact: RedactSettings = RedactSettings()
     archive: ArchiveSettings = ArchiveSettings()
@@ -183,6 +228,20 @@ class Settings(_Section):
             _as_value_error(check_stream_name)(name)
         if not self.streams:
             raise ValueError("no stream is configured; add [streams.requests]")
+        return self
+
+    @model_validator(mode="after")
+    def _formats_named(self) -> "Settings":
+        if self.formats:
+            from ingest.formats import names
+
+            for name in self.formats:
+                if not _FORMAT_NAME.match(name):
+                    raise ValueError(
+                        f"format name {name!r} is not allowed; write a letter, then letters, digits and underscores, lower-case"
+                    )
+                if name in (*names(), "auto", "unknown"):
+                    raise ValueError(f"format name {name!r} is taken; choose another")
         return self
 
     def policies(self) -> dict[str, StreamPolicy]:

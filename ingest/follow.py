@@ -15,7 +15,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -35,12 +35,14 @@ class Repeated:
 
     :param source: id of a known source that has it.
     :param lines: lines in it.
+    :param raw: its bytes, for those who need what the lines left behind; ``None`` when it has none. A view: let it go soon.
     """
 
     source: str
     start: int
     end: int
     lines: int
+    raw: Bytes | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -288,7 +290,7 @@ class _Replay:
         if match.end > self._told:
             told = self._window[self._told - self._base : match.end - self._base]
             newlines = newlines_of(told)
-            yield Repeated(match.source, self._told, match.end, len(newlines))
+            yield Repeated(match.source, self._told, match.end, len(newlines), told)
             self._line.feed(told, int(newlines[-1]) if len(newlines) else -1)
             self._told = match.end
 

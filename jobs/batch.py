@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,13 +22,15 @@ from core.policy import purge_due
 from core.schema import QUARANTINE_COLUMNS
 from core.segment import QUARANTINE_SUFFIX, Segment
 from ingest.batches import Chunk
-from ingest.formats import Format, parse
+from ingest.formats import Format, Parsed, State, parse
+from ingest.formats.following import formats_used
+from ingest.lines import Numbers
 from jobs.context import Context
 from storage import intake
 from storage.intake import OpenBatch
 from transforms.pipeline import Pipeline
 
-__all__ = ["FUTURE", "Batch", "Road", "prepare", "store"]
+__all__ = ["FUTURE", "Batch", "Prepared", "Road", "prepare", "store"]
 
 FUTURE = "more than a day in the future"
 _A_DAY = dt.timedelta(days=1)
@@ -39,11 +41,13 @@ _MOST_SLICES = 1000
 class Batch:
     """What becomes of the lines of a chunk.
 
-    :param lines: lines read; ``lines == stored + quarantined + refused``.
+    :param lines: lines read that hold an event; ``lines == stored + quarantined + refused``.
     :param rows: the rows of each day, complete but for nothing.
     :param rejected: the lines for quarantine.
     :param refused: lines whose day is beyond the stream's limit.
     :param newest: the latest day that any of the lines names; of a line that names none, today.
+    :param eventless: lines read that hold no event of their own: headers, comments, first parts of a record.
+    :param formats: names of the formats that the lines were of, with commas between them.
     """
 
     id: str
@@ -53,6 +57,8 @@ class Batch:
     rejected: pa.Table
     refused: int
     newest: dt.date
+    eventless: int = 0
+    formats: str = ""
 
     @property
     def days(self) -> dict[dt.date, int]:
@@ -75,9 +81,28 @@ class Road:
     source_name: str
 
 
-def prepare(ctx: Context, road: Road, chunk: Chunk, batch: str) -> Batch:
-    """Parse, enrich and sort the lines of a chunk by what becomes of them. Pure but for reading the clock."""
-    parsed = parse(road.form, chunk.good)
+class Prepared(NamedTuple):
+    """A batch, and what is left for the next one.
+
+    :param state: what the format's parse left.
+    :param eventless: numbers of the lines, in the chunk, that hold no event of their own, int64.
+    :param begun: whether the last line lacks its newline and holds no event: it may be still being written, and is not counted.
+    """
+
+    batch: Batch
+    state: State
+    eventless: Numbers
+    begun: bool
+
+
+def prepare(ctx: Context, road: Road, chunk: Chunk, batch: str, state: State = None) -> Prepared:
+    """Parse, enrich and sort the lines of a chunk by what becomes of them. Pure but for reading the clock.
+
+    :param state: what the format's parse of the chunk before left.
+    """
+    parsed = parse(road.form, chunk.good, state)
+    begun = _ends_begun(chunk, parsed)
+    eventless = len(parsed.eventless) - begun
     days = pc.cast(parsed.rows["event_time"], pa.date32())
     refused = _among(days, _days_beyond_limit(ctx, road.stream, days))
     latest = pa.scalar(ctx.clock.now() + _A_DAY, parsed.rows["event_time"].type)
@@ -91,7 +116,15 @@ def prepare(ctx: Context, road: Road, chunk: Chunk, batch: str) -> Batch:
     newest = pc.max(days).as_py() or utc_day(ctx.clock.now())
     if len(chunk.set_aside) or len(parsed.rejected):
         newest = max(newest, utc_day(ctx.clock.now()))
-    return Batch(batch, road.stream, chunk.lines, _by_day(rows), rejected, pc.sum(refused).as_py() or 0, newest)
+    lines, formats = chunk.lines - len(parsed.eventless), formats_used(road.form, parsed.state)
+    done = Batch(batch, road.stream, lines, _by_day(rows), rejected, pc.sum(refused).as_py() or 0, newest, eventless, formats)
+    return Prepared(done, parsed.state, chunk.numbers[parsed.eventless], begun)
+
+
+def _ends_begun(chunk: Chunk, parsed: Parsed) -> bool:
+    last = len(chunk.good) - 1
+    is_last = chunk.unterminated and last >= 0 and chunk.numbers[last] == chunk.lines - 1
+    return bool(is_last and len(parsed.eventless) and parsed.eventless[-1] == last)
 
 
 def store(
@@ -137,6 +170,7 @@ def _record(ctx: Context, connection: sa.Connection, batch: Batch, facts: Mappin
         stored=batch.stored,
         quarantined=batch.rejected.num_rows,
         refused=batch.refused,
+        **({"eventless": batch.eventless} if batch.eventless else {}),
         days={day.isoformat(): rows for day, rows in sorted(batch.days.items())},
         **facts,
     )

@@ -1,7 +1,7 @@
 """Ingest: sources -> chunks -> format -> transforms -> hot, each line exactly once.
 
-``read == stored + quarantined + refused + repeated`` for every run. One source that cannot be read stops no other. While
-one batch is written the next is read and parsed.
+``read == stored + quarantined + refused + repeated`` for every run; lines that hold no event of their own stand beside it, as
+``eventless``. One source that cannot be read stops no other. While one batch is written the next is read and parsed.
 """
 
 import hashlib
@@ -18,10 +18,10 @@ import sqlalchemy as sa
 from core.clock import utc_day
 from core.errors import AuditlakeError, UsageError
 from ingest.batches import Chunk, Limits
-from ingest.follow import Fresh, Repeated, Unfinished, follow
-from ingest.formats import Format, FormatOptions, detect, get
+from ingest.follow import Event, Fresh, Repeated, Unfinished, follow
+from ingest.formats import Choice, Format, FormatOptions, UndetectedError, get
 from ingest.identity import KnownSource, Span
-from ingest.lines import Lines
+from ingest.reading import AUTO, Reading
 from ingest.sources import Source, expand, open_source, source_name
 from jobs.batch import FUTURE, Batch, Road, prepare, store
 from jobs.context import Context
@@ -33,10 +33,7 @@ from transforms.pipeline import Pipeline, TransformOptions, build
 
 __all__ = ["IngestOptions", "Tally", "ingest"]
 
-AUTO = "auto"
 T = TypeVar("T")
-_FEW_LINES = 20
-"""A sample smaller than this tells too little to refuse a file by it: what does not fit goes to quarantine."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,12 @@ class IngestOptions:
 
 @dataclass
 class Tally:
-    """What a run did with the lines it read. ``unfinished`` lines were begun in an earlier run and go on still."""
+    """What a run did with the lines it read.
+
+    ``unfinished`` lines were begun in an earlier run and go on still. ``eventless`` ones are read for the first time and hold
+    no event of their own; like all lines they are ``repeated`` in later runs. ``chosen``: for each source read with ``auto``
+    that had new lines, the format and why.
+    """
 
     read: int = 0
     stored: int = 0
@@ -60,14 +62,16 @@ class Tally:
     refused: int = 0
     repeated: int = 0
     unfinished: int = 0
+    eventless: int = 0
     batches: int = 0
     seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    chosen: dict[str, Choice] = field(default_factory=dict)
 
     def figures(self) -> dict[str, Any]:
         """The counts, as the command prints them."""
-        names = ("read", "stored", "quarantined", "refused", "repeated", "unfinished", "batches")
+        names = ("read", "stored", "quarantined", "refused", "repeated", "unfinished", "eventless", "batches")
         figures: dict[str, Any] = {name: getattr(self, name) for name in names}
         return {**figures, "seconds": round(self.seconds, 3), "warnings": self.warnings, "errors": self.errors}
 
@@ -77,6 +81,7 @@ class Tally:
         self.stored += batch.stored
         self.quarantined += batch.rejected.num_rows
         self.refused += batch.refused
+        self.eventless += batch.eventless
         self.batches += 1
 
 
@@ -122,14 +127,15 @@ class _Work:
     :param chunk: the part of it that is read for good; ``None`` when it is nothing but a fragment.
     :param fragment: key of a last line that is in the batch, rejected, and not read for good; empty when there is none.
     :param repeated: 1 when the fragment was met before, so that it is not in the batch.
+    :param choice: which format was chosen and why, when that was done.
     """
 
     fresh: Fresh
     chunk: Chunk | None
     batch: Batch
-    form: str
     fragment: str = ""
     repeated: int = 0
+    choice: Choice | None = None
 
 
 def _ingest_source(ctx: Context, source: Source, options: IngestOptions, pipeline: Pipeline, tally: Tally) -> None:
@@ -145,6 +151,8 @@ def _ingest_source(ctx: Context, source: Source, options: IngestOptions, pipelin
         else:
             tally.read += item.repeated
             tally.repeated += item.repeated
+            if item.choice:
+                tally.chosen[name] = item.choice
             if item.chunk is not None or item.batch.lines:
                 _store(ctx, options.stream, item, pipeline)
                 tally.count(item.batch)
@@ -159,46 +167,51 @@ class _Preparer:
         self._source = source
         self._options = options
         self._pipeline = pipeline
-        self._form: Format | None = None
 
     def run(self) -> Iterator[Repeated | Unfinished | _Work]:
         """Everything the source brings, in order."""
         try:
             with open_source(self._source) as reader:
+                reading = Reading(reader, self._options.format, self._options.formats, self._options.limits)
                 for event in follow(reader, self._lookup, self._options.limits):
-                    yield self._prepared(event) if isinstance(event, Fresh) else event
+                    yield self._prepared(reading, event)
+        except UndetectedError as error:
+            raise _SourceError(AuditlakeError(f"{source_name(self._source)!r}: {error.problem}", error.hint)) from error
         except AuditlakeError as error:
             raise _SourceError(error) from error
 
-    def _prepared(self, fresh: Fresh) -> _Work:
-        chunk = fresh.chunk
-        road = Road(self._options.stream, self._format(chunk.good), self._pipeline, source_name(self._source))
-        batch = prepare(self._ctx, road, chunk, fresh.batch)
-        if _ends_in_fragment(chunk, batch):
-            return self._with_fragment(fresh, batch, road.form.name)
-        return _Work(fresh, chunk, batch, road.form.name)
+    def _prepared(self, reading: Reading, event: Event) -> Repeated | Unfinished | _Work:
+        if isinstance(event, Repeated):
+            reading.repeated(event)
+            return replace(event, raw=None)
+        return self._work(reading, event) if isinstance(event, Fresh) else event
 
-    def _with_fragment(self, fresh: Fresh, batch: Batch, form: str) -> _Work:
+    def _work(self, reading: Reading, fresh: Fresh) -> _Work:
+        chunk, road = fresh.chunk, self._road(reading.form(fresh.chunk))
+        batch, reading.state, _, begun = prepare(self._ctx, road, chunk, fresh.batch, reading.state)
+        work = _Work(fresh, chunk.without_last_line() if begun else chunk, batch, choice=reading.choice)
+        return self._with_fragment(work) if _ends_in_fragment(chunk, batch) else work
+
+    def _road(self, form: Format) -> Road:
+        return Road(self._options.stream, form, self._pipeline, source_name(self._source))
+
+    def _with_fragment(self, work: _Work) -> _Work:
         """A last line that lacks its newline and does not parse may be still being written.
 
         It goes to quarantine, once, and is not read for good: when it has grown, the whole line is read.
         """
-        last = pc.equal(batch.rejected["ingest_row"], batch.lines - 1)
+        batch, chunk = work.batch, work.fresh.chunk
+        last = pc.equal(batch.rejected["ingest_row"], chunk.lines - 1)
         start = batch.rejected.filter(last)["source_offset"][0].as_py()
-        text = fresh.chunk.good.line(len(fresh.chunk.good) - 1)
+        text = chunk.good.line(len(chunk.good) - 1)
         key = hashlib.sha256(b"%d:%s" % (start, text)).hexdigest()
         with self._ctx.control.read() as connection:
             known = intake.is_known_fragment(connection, self._options.stream, key)
-        work = _Work(fresh, fresh.chunk.without_last_line(), batch, form, key)
+        work = replace(work, chunk=chunk.without_last_line(), fragment=key)
         if not known:
             return work
         rest = replace(batch, lines=batch.lines - 1, rejected=batch.rejected.filter(pc.invert(last)))
         return replace(work, batch=rest, fragment="", repeated=1)
-
-    def _format(self, sample: Lines) -> Format:
-        if self._form is None:
-            self._form = choose_format(sample, self._options.format, self._options.formats)
-        return self._form
 
     def _lookup(self, head: str) -> list[KnownSource]:
         stream = self._options.stream
@@ -222,21 +235,6 @@ class _Spans(Sequence[Span]):
         return Span(record.start, record.end, record.digest, record.lines, record.line_digests, record.terminated)
 
 
-def choose_format(sample: Lines, name: str, options: FormatOptions) -> Format:
-    """The named format, or the one the first lines are of.
-
-    :raises UsageError: enough lines are there, and no format takes most of them.
-    """
-    if name != AUTO:
-        return get(name, options)
-    try:
-        return get(detect(sample, options), options)
-    except UsageError:
-        if len(sample) >= _FEW_LINES:
-            raise
-        return get("combined")
-
-
 def _ends_in_fragment(chunk: Chunk, batch: Batch) -> bool:
     """Whether the last line lacks its newline and the format rejected it."""
     if not chunk.unterminated or not len(chunk.numbers) or chunk.numbers[-1] != chunk.lines - 1:
@@ -250,7 +248,7 @@ def _store(ctx: Context, stream: str, work: _Work, pipeline: Pipeline) -> None:
     if batch.refused:
         check_clock(ctx)
     last_day = min(batch.newest, utc_day(ctx.policies[stream].keep.after(ctx.clock.now())))
-    facts = {"source": fresh.source, "format": work.form, "bytes": chunk.end - chunk.start, "digest": chunk.digest}
+    facts = {"source": fresh.source, "format": batch.formats, "bytes": chunk.end - chunk.start, "digest": chunk.digest}
 
     def record(connection: sa.Connection) -> None:
         if work.fragment:

@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
+from core.errors import UsageError
 from core.events import Kind
 from core.segment import QUARANTINE_SUFFIX, Segment
 from ingest.batches import CONTINUES, Limits, chunks
-from ingest.formats import get
+from ingest.formats import Format, get
 from ingest.sources import Reader
 from jobs.batch import Batch, Road, prepare, store
 from jobs.context import Context
@@ -36,23 +37,43 @@ _LIMITS = Limits(batch_bytes=1 << 30, batch_lines=1 << 20, line_bytes=1 << 20)
 def retry(ctx: Context, options: IngestOptions) -> Tally:
     """Read every rejected line of which all bytes were kept again, as its own format or as ``options.format``.
 
-    The rest of a line whose first part became a row stays: its request is stored already.
+    The rest of a line whose first part became a row stays: its request is stored already. So does a line that holds no event
+    of its own in the format it is read as, and one whose own format is no longer known.
 
     :raises UsageError: the format is unknown.
     """
     began = time.perf_counter()
     recover(ctx)
+    if options.format:
+        get(options.format, options.formats)
     tally = Tally()
     pipeline = build(options.transforms)
     states = ctx.ledger.states().values()
     for segment in sorted(state.segment for state in states if state.segment.is_quarantine and state.hot):
         for name, lines in _groups(ctx, segment):
-            form = get(options.format or name, options.formats)
-            road = Road(segment.stream.removesuffix(QUARANTINE_SUFFIX), form, pipeline, "quarantine")
-            _retry_group(ctx, segment, road, lines, tally)
+            form = _format(name, options, tally)
+            if form is None:
+                _leave(lines, tally)
+            else:
+                road = Road(segment.stream.removesuffix(QUARANTINE_SUFFIX), form, pipeline, "quarantine")
+                _retry_group(ctx, segment, road, lines, tally)
     tally.warnings += dict.fromkeys(pipeline.warnings)
     tally.seconds = time.perf_counter() - began
     return tally
+
+
+def _format(name: str, options: IngestOptions, tally: Tally) -> Format | None:
+    """The format to read lines as that were read as the named one; none when there is no such format any more."""
+    try:
+        return get(options.format or name, options.formats)
+    except UsageError as error:
+        tally.warnings.append(f"lines read as {name} stay: {error}")
+        return None
+
+
+def _leave(lines: pa.Table, tally: Tally) -> None:
+    tally.read += lines.num_rows
+    tally.quarantined += lines.num_rows
 
 
 def _groups(ctx: Context, segment: Segment) -> list[tuple[str, pa.Table]]:
@@ -76,8 +97,9 @@ def _retry_group(ctx: Context, segment: Segment, road: Road, lines: pa.Table, ta
     text = b"\n" + b"\n".join(lines["raw"].to_pylist()) + b"\n"
     (chunk,) = chunks(Reader("quarantine", io.BytesIO(text)), _LIMITS)
     name = hashlib.sha256(repr((str(segment), ids)).encode()).hexdigest()[:16]
-    batch = prepare(ctx, road, chunk, name)
-    still = set(batch.rejected["ingest_row"].to_pylist())
+    prepared = prepare(ctx, road, chunk, name)
+    batch = prepared.batch
+    still = {*batch.rejected["ingest_row"].to_pylist(), *prepared.eventless.tolist()}
     good = tuple(line for number, line in enumerate(ids, start=1) if number not in still)
     tally.read += len(ids)
     tally.quarantined += len(ids) - len(good)
@@ -85,7 +107,7 @@ def _retry_group(ctx: Context, segment: Segment, road: Road, lines: pa.Table, ta
     tally.refused += batch.refused
     if good:
         tally.batches += 1
-        mended = replace(batch, lines=len(good), rejected=batch.rejected.slice(0, 0))
+        mended = replace(batch, lines=len(good), rejected=batch.rejected.slice(0, 0), eventless=0)
         _store(ctx, segment, mended, road.form.name, good)
 
 

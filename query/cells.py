@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from core.errors import UsageError
 
-__all__ = ["as_json", "plain_column", "safe", "text_column"]
+__all__ = ["as_json", "harmless", "plain_column", "safe", "text_column"]
 
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]")
 _CONTROL = re.compile("[\x7f-\x9f\u2028\u2029]")
@@ -58,7 +58,11 @@ def text_column(name: str, column: pa.Array) -> pa.Array:
 
 def as_json(value: Any) -> str:
     """JSON text that a terminal may receive: control characters of every kind are escaped."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return harmless(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+
+
+def harmless(text: str) -> str:
+    """JSON text with those control characters escaped that JSON itself lets pass."""
     return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

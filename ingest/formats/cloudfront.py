@@ -132,5 +132,4 @@ CLOUDFRONT = W3cFormat(
     source="https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/standard-logs-reference.html",
     sample="\n".join(("#Version: 1.0", f"#Fields: {' '.join(FIELDS)}", _CELLS.replace(" ", "\t"))),
     dialect=Dialect(_TABLE, b"\t", False, False, _is_other, FIELDS, utc=True),
-    announced_by=b"",
 )

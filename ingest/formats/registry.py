@@ -1,6 +1,7 @@
-"""The formats that exist, by name; the checked way to parse with one; and which one a file's first lines are of.
+"""The formats that exist, by name, and the checked way to parse with one.
 
 A format is added by writing its module and registering it here: tests that hold for every format then hold for it too.
+``wrapper+format`` is a format wrapped as the wrapper says; the formats of the configuration are known by the options.
 """
 
 import numpy as np
@@ -8,16 +9,24 @@ import numpy as np
 from core import schema
 from core.errors import UsageError
 from ingest.formats.access import COMBINED, COMMON, VHOST_COMBINED
-from ingest.formats.base import Configurable, Format, FormatOptions, Parsed, State
+from ingest.formats.alb import ALB
+from ingest.formats.base import Configurable, Format, FormatOptions, Parsed, State, Wrapper
+from ingest.formats.cloudfront import CLOUDFRONT
+from ingest.formats.csv_format import CSV, TSV
+from ingest.formats.elb import ELB
+from ingest.formats.envoy import ENVOY
+from ingest.formats.haproxy import HAPROXY
+from ingest.formats.json_formats import JSON_FORMATS
 from ingest.formats.json_lines import JsonLines
+from ingest.formats.logfmt import LOGFMT
+from ingest.formats.nginx import COMBINED_TIMED, INGRESS_NGINX, NGINX_MAIN
+from ingest.formats.s3_access import S3_ACCESS
+from ingest.formats.squid import SQUID
+from ingest.formats.traefik import TRAEFIK
+from ingest.formats.w3c import W3C
 from ingest.lines import Lines
 
-__all__ = ["DETECT_LINES", "DETECT_SHARE", "detect", "get", "names", "parse", "register"]
-
-DETECT_LINES = 200
-"""Lines that :func:`detect` looks at."""
-DETECT_SHARE = 0.9
-"""Share of them that must be of a format for it to be chosen."""
+__all__ = ["custom_names", "get", "names", "parse", "register", "wrappers"]
 
 _formats: dict[str, Format] = {}
 
@@ -33,8 +42,20 @@ def register(form: Format) -> None:
 
 
 def names() -> tuple[str, ...]:
-    """Names of all formats, in the order they were registered."""
+    """Names of all formats but those of the configuration, in the order they were registered."""
     return tuple(_formats)
+
+
+def custom_names(options: FormatOptions | None) -> tuple[str, ...]:
+    """Names of the formats of the configuration, in its order."""
+    return tuple(options.custom) if options else ()
+
+
+def wrappers() -> tuple[Wrapper, ...]:
+    """What may stand before a plus sign."""
+    from ingest.formats.wrappers import WRAPPERS  # it imports formats
+
+    return WRAPPERS
 
 
 def get(name: str, options: FormatOptions | None = None) -> Format:
@@ -42,10 +63,26 @@ def get(name: str, options: FormatOptions | None = None) -> Format:
 
     :raises UsageError: there is no such format, or an option cannot be used.
     """
+    outer, plus, inner = name.partition("+")
+    if plus:
+        return _wrapped(outer, inner, options)
+    if options and name in options.custom:
+        from ingest.formats.custom import compile_custom
+
+        return compile_custom(name, options.custom[name], options)
     if name not in _formats:
-        raise UsageError(f"{name!r} is not a format", f"use one of {', '.join(_formats)}")
+        raise UsageError(f"{name!r} is not a format", "list them with: auditlake formats")
     form = _formats[name]
     return form.configured(options) if options and isinstance(form, Configurable) else form
+
+
+def _wrapped(outer: str, inner: str, options: FormatOptions | None) -> Format:
+    from ingest.formats.wrappers import wrap
+
+    known = [wrapper.name for wrapper in wrappers()]
+    if outer not in known:
+        raise UsageError(f"{outer!r} is not a wrapper", f"use one of {', '.join(known)} before the plus sign")
+    return wrap(outer, get(inner, options))
 
 
 def parse(form: Format, lines: Lines, state: State = None) -> Parsed:
@@ -70,26 +107,28 @@ def parse(form: Format, lines: Lines, state: State = None) -> Parsed:
     return parsed
 
 
-def detect(lines: Lines, options: FormatOptions | None = None) -> str:
-    """Name of the format that most of the first lines are of; of equals the one registered first.
-
-    :raises UsageError: none takes at least :data:`DETECT_SHARE` of them, or there is no line.
-    """
-    sample = lines.take(np.arange(min(len(lines), DETECT_LINES)))
-    if not len(sample):
-        raise UsageError("no line to tell the format from", f"name it: {', '.join(_formats)}")
-    shares = {name: len(get(name, options).parse(sample).numbers) / len(sample) for name in _formats}
-    best = max(shares, key=lambda name: shares[name])
-    if shares[best] < DETECT_SHARE:
-        scores = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
-        raise UsageError(f"the lines are of no known format (taken by: {scores})", "name the format if it is one of these")
-    return best
-
-
 def _check(holds: bool, broken: str) -> None:
     if not holds:
         raise AssertionError(broken)
 
 
-for _format in (COMBINED, COMMON, VHOST_COMBINED, JsonLines()):
+_LINES: tuple[Format, ...] = (
+    COMBINED,
+    COMMON,
+    VHOST_COMBINED,
+    NGINX_MAIN,
+    COMBINED_TIMED,
+    INGRESS_NGINX,
+    JsonLines(),
+    ALB,
+    ELB,
+    S3_ACCESS,
+    HAPROXY,
+    ENVOY,
+    TRAEFIK,
+    SQUID,
+    *JSON_FORMATS,
+)
+_NAMED: tuple[Format, ...] = (W3C, CLOUDFRONT, CSV, TSV, LOGFMT)
+for _format in (*_LINES, *_NAMED):
     register(_format)

@@ -190,7 +190,8 @@ class _Unwrap:
         """Whether a word ends in a colon: the cheap half of being a tag."""
         ends = (span.ends - span.starts > 1) & (self.data.take(np.maximum(span.ends - 1, 0), mode="clip") == ord(":"))
         like = pc.match_substring_regex(text(self.data, Span(span.starts, np.where(ends, span.ends, span.starts))), _TAG)
-        return ends & np.array(like, np.bool_)
+        tag: Mask = ends & np.array(like, np.bool_)
+        return tag
 
     def _tag(self, span: Span, tagged: Mask) -> tuple[pa.StringArray, pa.StringArray]:
         found = pc.extract_regex(text(self.data, span, ~tagged), _TAG)
@@ -201,7 +202,8 @@ class _Unwrap:
 
 
 def _is_dash(data: Bytes, span: Span) -> Mask:
-    return (span.ends - span.starts == 1) & (data.take(span.starts, mode="clip") == ord("-"))
+    dash: Mask = (span.ends - span.starts == 1) & (data.take(span.starts, mode="clip") == ord("-"))
+    return dash
 
 
 def _absent(data: Bytes, span: Span) -> Span:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from auditlake.settings import load
 from tests.commandline import CommandLine, combined, start
 
 REFUSED = {
@@ -26,6 +27,21 @@ REFUSED = {
     "[ingest]\nbatch = '0MB'": "ingest.batch: '0MB' is not a size",
     "[ingest]\nbatch = 'much'": "ingest.batch: 'much' is not a size",
     "[ingest]\nformat = 3": "ingest.format",
+    "[ingest]\ntrusted_proxies = ['10.0.0.1/8']": "ingest.trusted_proxies.0: '10.0.0.1/8' has host bits set; write 10.0.0.0/8",
+    "[ingest]\ntrusted_proxies = ['::1', 'proxy.example']": "ingest.trusted_proxies.1: 'proxy.example' is not an address or network",
+    "[ingest]\ntrusted_proxies = '10.0.0.0/8'": "ingest.trusted_proxies",
+    "[ingest]\nproxy_headers = ['x_real_ip']": "ingest.proxy_headers.0",
+    "[ingest]\ntimezone = 'Mars'": "ingest.timezone: 'Mars' is not a time zone",
+    "[formats.shop]": "formats.shop: nothing says what its lines are; give exactly one of apache, nginx, w3c, csv, json",
+    "[formats.shop]\napache = '%h'\ncsv = 'a,b'": "formats.shop: apache and csv say what its lines are",
+    "[formats.shop]\napach = '%h'": "unknown key formats.shop.apach",
+    "[formats.shop]\napache = '%h'\nescape = 'json'": "formats.shop: escape goes with nginx only",
+    "[formats.shop]\napache = '%h'\nzone = 'Mars'": "formats.shop.zone: 'Mars' is not a time zone",
+    "[formats.shop]\njson = 'x'": "formats.shop.json",
+    "[formats.'Shop']\napache = '%h'": "format name 'Shop' is not allowed",
+    "[formats.'a+b']\napache = '%h'": "format name 'a+b' is not allowed",
+    "[formats.combined]\napache = '%h'": "format name 'combined' is taken",
+    "[formats.auto]\napache = '%h'": "format name 'auto' is taken",
     "[query]\ntable_rows = 0": "query.table_rows",
     "[query]\ntable_rows = 'all'": "query.table_rows",
     "[resources]\nthreads = -1": "resources.threads",
@@ -166,6 +182,23 @@ def test_names_of_json_fields(lake: CommandLine, tmp_path: Path) -> None:
     config.write_text('[ingest.json_fields]\nts = "no_such_column"\n')
     answer = lake.try_("--config", config, "ingest", "-", "--format", "json", stdin=line).expect(2)
     assert "no_such_column" in answer.said
+
+
+def test_trusted_proxies(lake: CommandLine, tmp_path: Path) -> None:
+    assert load(None, {"AUDITLAKE_INGEST__TRUSTED_PROXIES": '["::ffff:10.0.0.0/104", "2001:DB8::1"]'}).ingest.trusted_proxies == [
+        "10.0.0.0/8",
+        "2001:db8::1/128",
+    ]
+    config = tmp_path / "c.toml"
+    config.write_text('[ingest]\nformat = "json"\ntrusted_proxies = ["10.0.0.0/8"]\n')
+    line = b'{"@timestamp": "2015-05-19T10:00:00Z", "source.address": "1.2.3.4, 81.2.69.143, 10.0.0.1"}\n'
+    lake("--config", config, "ingest", "-", stdin=line)
+    labels = '{"forwarded_for":"1.2.3.4, 81.2.69.143, 10.0.0.1","peer_address":"10.0.0.1"}'
+    assert lake.rows("SELECT source_address, source_ip, labels FROM requests") == [
+        {"source_address": "81.2.69.143", "source_ip": "81.2.69.143", "labels": labels}
+    ]
+    config.write_text('[ingest]\nproxy_headers = ["forwarded", "forwarded"]\n')
+    assert "given twice" in lake.try_("--config", config, "ingest", "-", "--format", "json", stdin=line).expect(2).said
 
 
 def test_a_geo_database_that_is_missing_or_broken_is_a_warning(lake: CommandLine, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The documents say what the code does: commands, settings, columns, events, links."""
 
+import datetime as dt
 import json
 import re
 import shlex
@@ -11,14 +12,19 @@ import click
 import pytest
 
 from auditlake.cli import cli
+from auditlake.intake import format_options
 from auditlake.settings import Settings, load
 from core import errors
 from core.events import Kind
-from ingest import batches
-from ingest.formats import names
+from ingest import batches, formats
+from ingest.formats.base import Wrapper
+from ingest.formats.custom import KINDS
+from ingest.formats.registry import wrappers
 from jobs.batch import FUTURE
 from jobs.runner import JOBS
-from tools.columns import document
+from tests.unit.ingest.test_formats_registry import lines_of
+from tools import columns
+from tools import formats as formats_page
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -61,8 +67,9 @@ def _parse(command: click.Command, arguments: list[str], parent: click.Context |
     :raises click.UsageError: it has no such command, option, choice or number of arguments.
     """
     with command.make_context(command.name, list(arguments), parent=parent) as context:
-        if isinstance(command, click.Group):
-            _, sub, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        words = [*context._protected_args, *context.args]
+        if isinstance(command, click.Group) and (words or not command.invoke_without_command):
+            _, sub, rest = command.resolve_command(context, words)
             assert sub is not None
             _parse(sub, rest, context)
 
@@ -163,7 +170,7 @@ def test_the_cron_lines_are_the_default_schedule(job: str) -> None:
 
 
 def test_columns_md_is_current() -> None:
-    assert _page(ROOT / "docs" / "columns.md") == document(), "run: python -m tools.columns > docs/columns.md"
+    assert _page(ROOT / "docs" / "columns.md") == columns.document(), "run: python -m tools.columns > docs/columns.md"
 
 
 def test_every_kind_of_event_is_in_the_table() -> None:
@@ -177,9 +184,50 @@ def test_reasons_are_documented(word: str) -> None:
     assert f"*{word}*" in _page(ROOT / "docs" / "ingest.md")
 
 
-@pytest.mark.parametrize("name", names())
+# ----------------------------------------------------------------------------------------------------------- formats
+
+FORMATS = ROOT / "docs" / "formats.md"
+
+
+def test_formats_md_is_current() -> None:
+    assert _page(FORMATS) == formats_page.document(), "run: python -m tools.formats > docs/formats.md"
+
+
+@pytest.mark.parametrize("name", formats.names())
 def test_formats_are_documented(name: str) -> None:
-    assert f"| `{name}` |" in _page(ROOT / "docs" / "ingest.md")
+    form, page = formats.get(name), _page(FORMATS)
+    assert re.findall(rf"(?m)^\| \[`{name}`\]\(#{name}\) \| .*\({re.escape(form.source)}\) \|$", page)
+    section = page.partition(f"\n### {name}\n")[2].partition("\n## ")[0].partition("\n### ")[0]
+    assert f"```text\n{form.sample}\n```" in section
+    assert "| `event_time` | `2000-10-10T20:55:36Z` |" in section
+    assert "| `source_address` | `127.0.0.1` |" in section
+
+
+@pytest.mark.parametrize("wrapper", wrappers(), ids=lambda wrapper: wrapper.name)
+def test_wrappers_are_documented(wrapper: Wrapper) -> None:
+    page = _page(FORMATS)
+    assert f"| [`{wrapper.name}+…`](#{wrapper.name}) |" in page
+    section = page.partition("\n## Wrappers\n")[2].partition(f"\n### {wrapper.name}\n")[2].partition("\n##")[0]
+    assert f"| labels: `{wrapper.name}." in section
+
+
+OWN = re.findall(r"(?ms)^```toml\n(.*?)^```\n\n```text\n(.*?)\n```$", _page(FORMATS))
+
+
+def test_there_is_an_example_of_each_kind_of_own_format() -> None:
+    (kinds,) = zip(*((*(set(KINDS) & set(spec)),) for text, _ in OWN for spec in tomllib.loads(text)["formats"].values()), strict=True)
+    assert sorted(kinds) == sorted(KINDS)
+
+
+@pytest.mark.parametrize(("text", "line"), OWN, ids=[re.findall(r"formats\.(\w+)", text)[0] for text, _ in OWN])
+def test_an_own_format_shown_compiles_and_reads_its_line(text: str, line: str) -> None:
+    settings = Settings.model_validate(tomllib.loads(text))
+    options = format_options(settings)
+    (name,) = settings.formats
+    row = formats.parse(formats.get(name, options), lines_of(line)).rows.to_pylist()[0]
+    assert row["event_time"] == dt.datetime(2000, 10, 10, 20, 55, 36, tzinfo=dt.UTC)
+    assert row["http_response_status_code"] == 200
+    assert "/apache_pb.gif" in (row.get("url_original"), row.get("url_path"))
 
 
 # ------------------------------------------------------------------------------------------------------------- pages

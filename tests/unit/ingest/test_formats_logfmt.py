@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingest import formats
@@ -143,7 +143,8 @@ def test_many_keys_of_few_lines() -> None:
     assert [found[2]["labels"][number] for number in (0, 199)] == [("k0x2", "0"), ("k199x2", "199")]
 
 
-_PAIR = re.compile(r'([^\s="]+)(?:=("(?:[^"\\]|\\.)*"|[^\s"]*))?(?:[ \t]+|\Z)', re.DOTALL)
+_BARE = r'(?:[^\s"\\]|\\["\\]|\\(?![\\"]))*'
+_PAIR = re.compile(rf'([^\s="]+)(?:=("(?:[^"\\]|\\.)*"|{_BARE}))?(?:[ \t]+|\Z)', re.DOTALL)
 
 
 def read_one(text: str) -> list[tuple[str, str]] | None:
@@ -169,6 +170,8 @@ _quoted = _values.map(lambda value: '"' + value.replace("\\", "\\\\").replace('"
 _pairs = st.tuples(st.sampled_from(["a", "b", "c.d", "É"]), st.one_of(st.none(), _quoted, _quoted, _values))
 
 
+@example(lines=[[("a", '\\"')]])
+@example(lines=[[("a", '\\\\"')]])
 @given(lines=st.lists(st.lists(_pairs, min_size=1, max_size=4), min_size=1, max_size=6))
 def test_against_a_reader_of_one_line(lines: list[list[tuple[str, str | None]]]) -> None:
     texts = ["t=1 " + " ".join(key if value is None else f"{key}={value}" for key, value in pairs) for pairs in lines]
