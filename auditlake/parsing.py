@@ -179,7 +179,10 @@ def show_examination(found: Examination, as_object: bool) -> None:
         return
     show_pairs({"file": found.file, "format": found.form, "why": found.why})
     if found.scores:
-        show_table(("format", "lines", "of", "share", "columns"), [_score_cells(one) for one in found.scores])
+        shown = [one for one in found.scores if one.taken] or found.scores[:1]
+        show_table(("format", "lines", "of", "share", "columns"), [_score_cells(one) for one in shown])
+        if len(shown) < len(found.scores):
+            show_pairs({"others": f"{len(found.scores) - len(shown)} formats read none of them"})
     for number, text in found.lines:
         show_table(("column", "value"), _cells(json.loads(text)), title=f"line {number}")
 
