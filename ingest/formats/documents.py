@@ -37,7 +37,6 @@ from ingest.lines import Lines, Numbers
 
 __all__ = ["DocumentFormat", "Pairs", "Place"]
 
-BLOCK_DOCUMENTS = 8192
 _OBJECT, _LIST, _NULL, _DASH = b"{[n-"
 _TWICE = "a field is given more than once"
 
@@ -94,7 +93,7 @@ class DocumentFormat:
 
     def parse(self, lines: Lines, state: State = None) -> Parsed:  # noqa: ARG002 - each line stands alone
         """Parse every line; total, never raises for what a line holds."""
-        return parse_in_blocks(lambda block, _: _Parse(self, block).run(), lines, size=BLOCK_DOCUMENTS)
+        return parse_in_blocks(lambda block, _: _Parse(self, block).run(), lines)
 
     def configured(self, options: FormatOptions) -> "DocumentFormat":
         """The format with the options' zone."""
@@ -340,12 +339,21 @@ class _Parse:
         if not len(which):
             return pa.nulls(self.count, pa.string())
         names = pc.binary_join_element_wise(json_string(self.members.paths), ":", "")
-        values = text(self.structure.data, self.members.span.take(which))
+        values = self._texts(self.members.span.take(which))
         fields = pc.binary_join_element_wise(names.take(pa.array(self.members.codes[which])), values, "")
         counts = np.bincount(self.members.rows[which], minlength=self.count)
         offsets = pa.array(np.concatenate(([0], np.cumsum(counts))), pa.int32())
         objects = pc.binary_join_element_wise("{", pc.binary_join(pa.ListArray.from_arrays(offsets, fields), ","), "}", "")
         return pc.if_else(pa.array(counts > 0), objects, pa.scalar(None, pa.string()))
+
+    def _texts(self, span: Span) -> pa.StringArray:
+        """Values as logged. A list that is read as members and stays one too, for a key given twice, is around some of these."""
+        around = np.append(span.starts[1:] < span.ends[:-1], False)
+        if not around.any():
+            return text(self.structure.data, span)
+        parts = [text(self.structure.data, span.take(which)) for which in (around, ~around)]
+        order = np.argsort(np.concatenate((np.flatnonzero(around), np.flatnonzero(~around))))
+        return pa.concat_arrays(parts).take(pa.array(order))
 
     def _batch(self) -> pa.RecordBatch:
         good = self.verdicts.good[self.numbers]

@@ -127,13 +127,11 @@ class Structure:
         return self._rows_with(self.tokens[deep]) if deep.any() else np.zeros(len(self), np.bool_)
 
     def looks_lenient(self) -> Mask:
-        """Which documents hold what some parsers take though it is not JSON: ``NaN``, ``Infinity``, a comma before a bracket.
-
-        A document that holds none of these is never named here wrongly but for ``null`` mistaken, which is told apart.
-        """
+        """Which documents hold what some parsers take though it is not JSON: ``NaN``, ``Infinity``, a comma before a bracket."""
         is_comma = self.kinds == _COMMA
-        before = is_comma | (self.kinds == _COLON) | (self.kinds == _LIST)
-        places = np.flatnonzero(before[:-1] & (is_comma | self._closing)[1:])
+        places = np.flatnonzero((is_comma | self._closing)[1:])
+        before = self.kinds[places]
+        places = places[(before == _COLON) | (before == _COMMA) | (before == _LIST)]
         span = self._trimmed(self.tokens[places] + 1, self.tokens[places + 1])
         start = np.minimum(span.starts + (self.data.take(span.starts, mode="clip") == _MINUS), span.ends)
         empty, letter = start == span.ends, self.data.take(start, mode="clip") | _LOWER
@@ -259,19 +257,22 @@ class _Walk:
     def _level(self, found: Numbers, parents: Numbers | None) -> Numbers:
         """Give these colons their codes; which of them are objects to enter."""
         keys = self.structure.keys(self.colons[found])
-        codes = keys.indices.to_numpy().astype(np.int64)
-        paths = keys.dictionary
+        codes, paths = keys.indices.to_numpy().astype(np.int64), keys.dictionary
         if parents is not None:
-            cells = self._encode(self.codes[parents] * max(len(paths), 1) + codes)
-            codes, distinct = cells.indices.to_numpy().astype(np.int64), cells.dictionary.to_numpy()
-            outer, inner = np.divmod(distinct, max(len(paths), 1))
-            paths = pc.binary_join_element_wise(self._all_paths().take(pa.array(outer)), paths.take(pa.array(inner)), ".")
+            codes, paths = self._below(self.codes[parents], codes, paths)
         self._assign(found, codes, paths)
         leads = np.array(pc.is_in(paths, self.prefixes), np.bool_)
         after = self.structure.kinds.take(self.colons[found] + 1, mode="clip")
         inside = found[leads[codes] & (after == _OBJECT)] if len(codes) else found
         self.entered[inside] = True
         return inside
+
+    def _below(self, parents: _Codes, codes: _Codes, keys: pa.StringArray) -> tuple[_Codes, pa.StringArray]:
+        """Paths of keys within these parents."""
+        cells = self._encode(parents * max(len(keys), 1) + codes)
+        outer, inner = np.divmod(cells.dictionary.to_numpy(), max(len(keys), 1))
+        paths = pc.binary_join_element_wise(self._all_paths().take(pa.array(outer)), keys.take(pa.array(inner)), ".")
+        return cells.indices.to_numpy().astype(np.int64), paths
 
     def _inside(self, inside: Numbers, depth: int) -> tuple[Numbers, Numbers]:
         """Colons of the members of these objects, and for each that of its object."""

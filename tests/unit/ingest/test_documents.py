@@ -300,7 +300,7 @@ def test_pairs() -> None:
 
 
 def test_values_over_many_blocks_and_spoiled_lines_between() -> None:
-    documents = [{"t": number, "a": {"v": f"é{number}" if int(number) % 3 else '"'}} for number in range(9000)]
+    documents: list[dict[str, Any]] = [{"t": number, "a": {"v": f"é{number}" if number % 3 else '"'}} for number in range(9000)]
     texts = [json.dumps(document, ensure_ascii=bool(document["t"] % 2)) if document["t"] % 7 else '{"a":"' for document in documents]
     parsed = parse(form(Place("a.v", fills.Text("user_name"))), *texts)
     assert parsed.rejected.tolist() == list(range(0, 9000, 7))
