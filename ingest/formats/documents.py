@@ -4,7 +4,7 @@ What every such format promises beyond :mod:`ingest.formats.base`:
 
 - A path is written nested or with dotted keys: ``{"a": {"b": 1}}`` and ``{"a.b": 1}`` are the same. A path given more than once
   (a repeated key too) makes the line ambiguous: it is rejected.
-- Of the places of one column the first in the table that gives a value counts. A place whose columns all have their values
+- Of the places of one column the first in the table that gives a value counts. A place whose (first) column has its value
   already is not read: it goes to ``labels``, as does every field that has no place, as JSON text as logged, under its dotted
   path, in the order of the document. Objects are entered only where a place's path leads through them.
 - ``null`` is absent. So are ``""`` and ``-`` in a place, unless its fill says otherwise; and these are in no label.
@@ -243,11 +243,9 @@ class _Parse:
             self._put(column, cells.rows, read.columns[column])
 
     def _wanted(self, fill: Fill) -> Mask | None:
-        """Documents in which a column of the fill has no value yet; ``None``: all."""
-        if not all(column in self.filled for column in fill.columns):
-            return None
-        wanted: Mask = ~np.logical_and.reduce([self.filled[column] for column in fill.columns])
-        return wanted
+        """Documents in which the fill's first column has no value yet; ``None``: all. The port of another host, say, would not do."""
+        filled = self.filled.get(fill.columns[0])
+        return None if filled is None else ~filled
 
     def _cells(self, found: Numbers, items: str, blank: bool, name: str, wanted: Mask | None = None) -> tuple[_Cells, Numbers]:
         """The values of these members, and those of them that are no value."""
