@@ -325,4 +325,4 @@ def test_a_host_does_not_lend_another_its_port() -> None:
     host = fills.HostPort("url_domain", "url_port")
     table = form(Place("a", host), Place("b", host))
     found = rows(table, {"t": 1, "a": "one.example", "b": "two.example:8080"})[0]
-    assert (found["url_domain"], found.get("url_port"), found["labels"]) == ("one.example", None, '{"b":"two.example:8080"}')
+    assert (found["url_domain"], found.get("url_port"), found["labels"]) == ("one.example", None, {"b": "two.example:8080"})
