@@ -66,11 +66,14 @@ class Block:
         data: Bytes = np.frombuffer(source, np.uint8)
         escapes, escaped = _escapes(data, before.escaped)
         inside = _inside(data, escapes, before.string)
+        self._raw, self._raw_inside = data, inside
         data = _continued(data, escapes, inside)
         self._kept: Flags | None = None
+        self._white = self._stay = _NONE
         self.pending = b""
         self.data, self._inside = self._reduced(data, inside, before.joined)
         self._places, self._signs, self._levels, depth = self._tokens(before.depth)
+        self._depth = before.depth
         self._cache: dict[tuple[int, int], Numbers] = {}
         string = bool(inside[-1]) if len(inside) else before.string
         joined = not string and bool(_STRUCTURAL[self.data[-1]]) if len(self.data) else before.joined and not self.pending
@@ -87,6 +90,20 @@ class Block:
     def source_position(self, place: int) -> int:
         """Where a byte was before the white space was reduced."""
         return place if self._kept is None else int(np.flatnonzero(self._kept)[place])
+
+    def state_at(self, places: Numbers) -> tuple[Flags, Numbers]:
+        """Whether bytes are in strings, and how deep in objects and arrays they are; positions before the white space was reduced."""
+        reduced = places - self._white.searchsorted(places) + self._stay.searchsorted(places)
+        before = self._places.searchsorted(reduced)
+        last = np.maximum(before - 1, 0)
+        depths = self._levels[last] + (self._signs[last] == _OPENING) if len(self._levels) else np.full(len(places), self._depth)
+        return self._raw_inside[places] != 0, np.where(before > 0, depths, self._depth)
+
+    def newline_in_string(self) -> int | None:
+        """Where the first raw newline in a string was before the white space was reduced."""
+        raw = (self._raw == _NEWLINE) & (self._raw_inside != 0)
+        first = int(raw.argmax()) if len(raw) else 0
+        return first if len(raw) and raw[first] else None
 
     def openings(self, level: int) -> Numbers:
         """Positions of ``{`` and ``[`` that stand this deep themselves; ascending, int64."""
@@ -143,6 +160,7 @@ class Block:
         if last:
             stay[-1] = False
             self.pending = b"" if left[-1] else b"\n" if (data[starts[-1] :] == _NEWLINE).any() else b" "
+        self._white, self._stay = places, starts[stay]
         return self._without(data, inside, white, starts[stay], ends[stay])
 
     def _without(
@@ -205,9 +223,14 @@ def _escapes(data: Bytes, escaped: bool) -> tuple[Numbers, bool]:
 
 def _inside(data: Bytes, escapes: Numbers, string: bool) -> npt.NDArray[np.uint8]:
     """1 for each byte of a string, its opening quote included and its closing one not."""
-    quotes = data == _QUOTE
-    quotes[escapes] = False
-    inside = np.bitwise_xor.accumulate(quotes.view(np.uint8))
+    words = np.zeros(len(data) // 8 + 1, "<u8")
+    inside = words.view(np.uint8)[: len(data)]
+    np.equal(data, _QUOTE, out=inside.view(np.bool_))
+    inside[escapes] = 0
+    for shift in (8, 16, 32):  # each byte becomes the parity of those in its word up to it
+        words ^= words << np.uint64(shift)
+    before = np.bitwise_xor.accumulate((words >> np.uint64(56)).astype(np.uint8))
+    words[1:] ^= before[:-1] * np.uint64(0x0101010101010101)
     return inside ^ np.uint8(1) if string else inside
 
 

@@ -3,12 +3,15 @@
 - An array gives its elements. An envelope, an object whose **first** member is a list named ``Records`` (CloudTrail),
   ``records`` (Azure) or ``resourceLogs`` (OTLP/JSON), gives what is in the list. Any other object is a line itself.
 - White space between documents, and commas there, are no content. What begins neither an object nor an array of objects passes
-  as it is, to the next newline (but for white space after a bracket at its front); after 10,000 such
-  places the stream is no JSON, and all the rest passes so.
+  as it is, to the next newline (but for white space after a bracket at its front).
+- A document that is broken off or lacks a quote ends where a line shows it (:mod:`ingest.unfold_resync`): what was read of its last
+  record is a line, no other depends on it, and the next document begins there. After 10,000 such places, or runs of lines that are
+  no JSON, the stream is none, and all the rest passes as it is.
 - Within a line, white space next to ``{ } [ ] , :`` is taken out; elsewhere outside strings a run of it becomes one space. A raw
   newline in a string, which JSON forbids, becomes ``\\n``. All other bytes stay, whether they are JSON or not.
 - Beside the list, members with a plain value (text, number, ``true``, ``false``, ``null``) are no events and are dropped. Any
-  other member passes as a line of its own, ``"name":value``, which no format reads: it is seen in quarantine.
+  other member passes as a line of its own, ``"name":value``, which no format reads: it is seen in quarantine. So does a member
+  that is broken off, be it plain, resource or scope, or longer than 64 KiB: it may hold what was no part of it.
 - A log record of OTLP/JSON becomes ``{"resource":{...},"scope":{...},"logRecord":{...}}``; what has no resource or no scope lacks
   that member. Records that come before their resource or scope wait for it, and pass without it when it is too late or too
   long (:mod:`ingest.unfold_records`).
@@ -23,22 +26,20 @@ https://opentelemetry.io/docs/specs/otel/protocol/file-exporter/.
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-import numpy as np
-
 from ingest.lines import Numbers
-from ingest.unfold_blocks import Block, Flags, Lexical
+from ingest.unfold_blocks import Block, Lexical
+from ingest.unfold_objects import ENVELOPE_MARKS, ENVELOPES, at_or_after, objects_from
 from ingest.unfold_records import CONTEXT_BYTES, Records
+from ingest.unfold_resync import WHITE, Layout
 
 __all__ = ["BLOCK_BYTES", "ENVELOPES", "JsonUnfolder"]
 
 BLOCK_BYTES = 256 << 10
 """As much of the stream as is looked at together."""
-ENVELOPES = ("Records", "records", "resourceLogs")
-"""Names of the lists that hold events."""
 
 _Action = Literal["records", "resources", "scopes", "resource", "scope"]
 _Sink = Literal["line", "drop", "resource", "scope"]
@@ -47,14 +48,10 @@ _ENVELOPE: dict[str, _Action] = {"Records": "records", "records": "records", "re
 _RESOURCE: dict[str, _Action] = {"resource": "resource", "scopeLogs": "scopes"}
 _SCOPE: dict[str, _Action] = {"scope": "scope", "logRecords": "records"}
 
-_MARKS = tuple(b'{"%s":[' % name.encode() for name in ENVELOPES)
-_ENVELOPE_AT = re.compile(b"|".join(map(re.escape, _MARKS)))
 _ARRAY_MARKS = (b"[{", b"[]")
 _OBJECT_MARKS = (b'{"', b"{}")
-_ALL_MARKS = (*_MARKS, *_ARRAY_MARKS, *_OBJECT_MARKS)
+_ALL_MARKS = (*ENVELOPE_MARKS, *_ARRAY_MARKS, *_OBJECT_MARKS)
 _LONGEST_MARK = max(map(len, _ALL_MARKS))
-_KEYS = tuple(b'"%s"' % name.encode() for name in ENVELOPES)
-_CURLY, _CURLY_END, _QUOTE, _COMMA, _NEWLINE, _SPACE = b'{}",\n '
 _BETWEEN = re.compile(rb"[ \n,]*+")
 _STRAY_LINES = re.compile(rb"(?:[^\s,\[{][^\n]*+\n)++")
 _KEY = re.compile(rb'"((?:[^"\\]|\\.)*+)":', re.DOTALL)
@@ -85,46 +82,107 @@ class JsonUnfolder:
         self._stray_at: int | None = None
         self._in_stray = False
         self._strays = 0
+        self._after_stray = False
         self._stuck = False
         self._frames: list[_Frame] = []
         self._flow: _Sink | Literal["document"] | None = None
+        self._name = b""
         self._captured = bytearray()
         self._lines = Records()
+        self._layout = Layout(ENVELOPES)
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """What the next bytes of the stream give."""
-        at = 0
-        while at < len(piece):
-            if self._in_stray and self._carry:
-                yield self._stray_carry()
-            elif self._in_stray:
-                start, at = at, self._end_of_stray(piece, at)
-                yield piece[start:at]
-            else:
-                source = self._carry + piece[at : at + self._window]
-                at = min(at + self._window, len(piece))
-                block = Block(source, self._lexical)
-                yield from self._walk(block)
-                at -= self._leave(block, source, at)
+        yield from self._read(*self._layout.take(piece))
 
     def finish(self) -> Iterator[bytes]:
         """What is left at the stream's end."""
-        yield self._carry.strip(b" \n")
+        last = self._layout.last()
+        text = last.rstrip(WHITE)
+        yield from self._read(text, len(text))
+        if self._in_stray:
+            yield from self._read(last[len(text) :], len(last) - len(text))
+        if self._lines.waiting and self._flow in ("document", "line"):
+            yield b"\n"
         yield from self._lines.give_up()
+        yield self._member_begun()
+        yield self._carry.strip(b" \n").replace(b"\n", b"\\n")
+
+    def _read(self, piece: bytes, end: int) -> Iterator[bytes]:
+        """Lines of the piece up to ``end``; what is after it is looked at only."""
+        at = 0
+        while at < end:
+            if self._in_stray and self._carry:
+                yield self._stray_carry()
+            elif self._in_stray:
+                start, at = at, self._end_of_stray(piece, at, end)
+                yield piece[start:at]
+            else:
+                at = yield from self._stretch(piece, at, min(at + self._window, end))
+
+    def _stretch(self, piece: bytes, at: int, stop: int) -> Generator[bytes, None, int]:
+        """Lines of a stretch of the piece; where it is to be read on."""
+        if first_line := self._layout.first_line(piece, at, stop):
+            stop = first_line
+        source = self._carry + piece[at:stop]
+        block = Block(source, self._lexical)
+        broken = self._layout.first_break(piece, at, stop, block, len(self._carry))
+        if broken:
+            stop = broken.place + (broken.ends == "string")
+            source = self._carry + piece[at:stop]
+            block = Block(source, self._lexical)
+        yield from self._walk(block)
+        if broken and self._stray_at is None:
+            yield from self._end_document(block) if broken.ends == "document" else self._end_string(block)
+            return broken.place + 1
+        if first_line and self._stray_at is None:
+            self._layout.learn(self._stuck or bool(self._frames) or self._flow is not None, piece[stop : stop + 1])
+        return stop - self._leave(block, source, stop)
+
+    def _end_document(self, block: Block) -> Iterator[bytes]:
+        """It is broken: what was read of its last record is a line, and a document begins with the next byte."""
+        if self._flow in ("document", "line"):
+            yield b"\n"
+        elif self._frames and self._frames[-1].kind == "records":
+            yield from self._lines.add(b"", ended=True)
+        yield from self._lines.give_up()
+        if left := self._member_begun() or (block.body(self._at, len(block)) if self._stuck else b""):
+            yield left + b"\n"
+        self._frames, self._flow = [], None
+        self._layout.forget()
+        self._begin_anew(Lexical())
+
+    def _end_string(self, block: Block) -> Iterator[bytes]:
+        """It is broken: the document goes on."""
+        if self._stuck:  # within a name
+            yield block.body(self._at, len(block))
+            self._flow = "line"
+        self._begin_anew(replace(block.end, string=False, escaped=False))
+
+    def _begin_anew(self, lexical: Lexical) -> None:
+        """Go on in another state than what was read would have it: as often as after lines that are no JSON, and as warily."""
+        self._strays += 1
+        self._in_stray, self._after_stray = self._strays > _MOST_STRAYS, False
+        self._lexical, self._carry, self._window = lexical, b"", _AFTER_STRAY
+
+    def _member_begun(self) -> bytes:
+        """What was read of a member that would not pass, were it whole and short."""
+        begun = self._flow in ("drop", "resource", "scope")
+        return self._name.replace(b"\n", b"\\n") + self._captured if begun else b""
 
     def _stray_carry(self) -> bytes:
         """Of the bytes kept, those of the stray line."""
         line, newline, self._carry = self._carry.partition(b"\n")
-        self._in_stray = not newline
+        self._in_stray, self._after_stray = not newline, bool(newline)
         return line + newline
 
-    def _end_of_stray(self, piece: bytes, at: int) -> int:
+    def _end_of_stray(self, piece: bytes, at: int, end: int) -> int:
         """Where the stray line in which the piece goes on ends, with those that follow it."""
-        newline = piece.find(b"\n", at)
+        newline = piece.find(b"\n", at, end)
         if newline < 0 or self._strays > _MOST_STRAYS:
-            return len(piece)
-        self._in_stray = False
-        more = _STRAY_LINES.match(piece, newline + 1)
+            return end
+        self._in_stray, self._after_stray = False, True
+        more = _STRAY_LINES.match(piece, newline + 1, end)
         return more.end() if more else newline + 1
 
     def _leave(self, block: Block, source: bytes, at: int) -> int:
@@ -132,8 +190,9 @@ class JsonUnfolder:
         if self._stray_at is not None:
             first = block.text[self._stray_at : self._stray_at + 1]
             rest = self._stray_at + 1 if first in b"{[" else self._stray_at
+            self._strays += not (self._after_stray and block.source_position(rest) == 0)  # lines that follow each other count once
             return self._go_astray(first[: rest - self._stray_at], source[block.source_position(rest) :], at)
-        self._window = min(2 * self._window, BLOCK_BYTES)
+        self._window, self._after_stray = min(2 * self._window, BLOCK_BYTES), False
         self._lexical, self._carry = block.end, block.pending
         if self._stuck:
             self._lexical = Lexical(depth=self._frames[-1].depth if self._frames else 0)
@@ -145,7 +204,7 @@ class JsonUnfolder:
 
         White space after a bracket at its front, which may have come long before, is no part of it.
         """
-        self._in_stray, self._strays = True, self._strays + 1
+        self._in_stray = True
         self._lexical, self._window = Lexical(), _AFTER_STRAY
         again = min(len(left), at)
         self._carry = bracket + left[: len(left) - again]
@@ -175,7 +234,7 @@ class JsonUnfolder:
             return
         if len(block) - at < _LONGEST_MARK and any(mark.startswith(block.text[at:]) and at + len(mark) > len(block) for mark in _ALL_MARKS):
             self._stuck = True
-        elif block.text.startswith(_MARKS, at):
+        elif block.text.startswith(ENVELOPE_MARKS, at):
             self._enter("members", _ENVELOPE)
         elif block.text.startswith(_ARRAY_MARKS, at):
             self._lines.begin(wrapped=False)
@@ -191,17 +250,11 @@ class JsonUnfolder:
 
     def _documents(self, block: Block) -> Iterator[bytes]:
         """All objects from here on that follow each other and end in this stretch; or the beginning of one."""
-        starts = _from(block.openings(0), self._at)
-        ends = _from(block.closings(0), self._at)
-        starts, ends = starts[: len(ends)], ends[: len(starts)]
-        good = _is_object(block, starts) & ~_is_envelope(block, starts)
-        good[1:] &= _close_together(block, ends[:-1], starts[1:])
-        count = len(good) if good.all() else int(np.argmin(good))
-        if count == 0:
+        lines, self._at = objects_from(block, self._at)
+        if lines:
+            yield lines
+        else:
             self._flow = "document"
-            return
-        self._at = int(ends[count - 1]) + 1
-        yield _each_on_its_line(block, starts[:count], ends[:count])
 
     def _document(self, block: Block) -> Iterator[bytes]:
         """An object that is a line: to its end, or the stretch's."""
@@ -217,7 +270,7 @@ class JsonUnfolder:
         """Elements of a list, each a line: to the list's end, or the stretch's."""
         end = _next(block.closings(depth - 1), self._at)
         stop = len(block) if end is None else end
-        cuts = _from(block.commas(depth), self._at)
+        cuts = at_or_after(block.commas(depth), self._at)
         body = block.body(self._at, stop, cuts[: cuts.searchsorted(stop)])
         self._at = stop
         if end is not None:
@@ -264,19 +317,22 @@ class JsonUnfolder:
             self._stuck = True
         else:
             action = frame.actions.get(key[1].decode("utf-8", "replace"))
-            self._act(action, block.text[key.end()], key.end())
+            self._act(action, block.text[key.end()], key)
 
-    def _act(self, action: _Action | None, sign: int, value: int) -> None:
+    def _act(self, action: _Action | None, sign: int, key: re.Match[bytes]) -> None:
         """Go on at a member's value, which begins with this sign."""
         if action == "resource" or action == "scope":  # mypy narrows by equality only
-            self._at, self._flow, self._captured = value, action, bytearray()
+            self._capture(action, key)
         elif action and sign in b"[":
-            self._at = value
+            self._at = key.end()
             self._enter_list(action)
         elif sign in _PLAIN:
-            self._at, self._flow = value, "drop"
+            self._capture("drop", key)
         else:
             self._flow = "line"
+
+    def _capture(self, sink: _Sink, key: re.Match[bytes]) -> None:
+        self._at, self._flow, self._name, self._captured = key.end(), sink, key[0], bytearray()
 
     def _enter_list(self, action: _Action) -> None:
         if action == "records":
@@ -299,8 +355,12 @@ class JsonUnfolder:
         self._at = stop
         if sink == "line":
             yield body
-        elif sink != "drop" and len(self._captured) <= CONTEXT_BYTES:
+        else:
             self._captured += body
+            if len(self._captured) > CONTEXT_BYTES:
+                yield from self._value_ended(sink)
+                yield self._member_begun()
+                sink = self._flow = "line"
         if any(end is not None for end in ends):
             self._flow = None
             yield from self._value_ended(sink)
@@ -314,41 +374,7 @@ class JsonUnfolder:
             self._lines.know_scope(bytes(self._captured))
 
 
-def _from(places: Numbers, at: int) -> Numbers:
-    """Those at a position or after it."""
-    return places[places.searchsorted(at) :]
-
-
 def _next(places: Numbers, at: int) -> int | None:
     """The first at a position or after it."""
     found = int(places.searchsorted(at))
     return int(places[found]) if found < len(places) else None
-
-
-def _is_object(block: Block, starts: Numbers) -> Flags:
-    """Which of these brackets, each closed in the stretch, begin an object."""
-    second = block.data[starts + 1]
-    objects: Flags = (block.data[starts] == _CURLY) & ((second == _QUOTE) | (second == _CURLY_END))
-    return objects
-
-
-def _is_envelope(block: Block, starts: Numbers) -> Flags:
-    """Which of these brackets begin an envelope."""
-    if not any(key in block.text for key in _KEYS):
-        return np.zeros(len(starts), np.bool_)
-    return np.isin(starts, [found.start() for found in _ENVELOPE_AT.finditer(block.text)])
-
-
-def _close_together(block: Block, ends: Numbers, starts: Numbers) -> Flags:
-    """Where nothing but one comma or white space, at most, is between the end of one and the start of the next."""
-    gap = starts - ends - 1
-    between = block.data[ends + 1]
-    together: Flags = (gap == 0) | ((gap == 1) & ((between == _COMMA) | (between == _NEWLINE) | (between == _SPACE)))
-    return together
-
-
-def _each_on_its_line(block: Block, starts: Numbers, ends: Numbers) -> bytes:
-    """Objects that are close together, a newline after each."""
-    after = ends[:-1] + 1
-    apart = starts[1:] != after
-    return block.body(int(starts[0]), int(ends[-1]) + 1, after[apart], after[~apart]) + b"\n"

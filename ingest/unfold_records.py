@@ -38,6 +38,11 @@ class Records:
         self._holding = False
         self._fresh = True
 
+    @property
+    def waiting(self) -> bool:
+        """Whether any records wait."""
+        return self._held_bytes > 0
+
     def begin(self, wrapped: bool) -> None:
         """A list begins; whether its records need their resource and scope."""
         self._fresh, self._prefix, self._holding = True, b"", False
