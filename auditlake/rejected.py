@@ -5,6 +5,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from auditlake.console import show_json, show_pairs, show_table, visible
 from core.clock import to_iso
 from core.errors import UsageError
@@ -21,10 +24,9 @@ def listing(ctx: Context, limit: int) -> dict[str, Any]:
     reasons: Counter[str] = Counter()
     lines: list[dict[str, Any]] = []
     for segment in _segments(ctx):
-        for row in _rows(ctx, segment):
-            reasons[row["reason"]] += 1
-            if len(lines) < limit:
-                lines.append({name: row[name] for name in _SHOWN})
+        for batch in _batches(ctx, segment):
+            reasons.update({counted["values"]: counted["counts"] for counted in pc.value_counts(batch["reason"]).to_pylist()})
+            lines += [{name: row[name] for name in _SHOWN} for row in _rows(segment, batch.slice(0, limit - len(lines)))]
     return {"quarantined": sum(reasons.values()), "reasons": dict(reasons.most_common()), "lines": lines}
 
 
@@ -35,8 +37,9 @@ def find(ctx: Context, line_id: str) -> dict[str, Any]:
     :raises UsageError: there is none.
     """
     for segment in _segments(ctx):
-        for row in _rows(ctx, segment):
-            if row["id"] == line_id:
+        for batch in _batches(ctx, segment):
+            ids = pc.binary_join_element_wise(batch["ingest_batch"], batch["ingest_row"].cast(pa.string()), ":")
+            for row in _rows(segment, batch.filter(pc.equal(ids, line_id))):
                 return row
     raise UsageError(f"no rejected line has the id {line_id!r}", "see: auditlake quarantine list")
 
@@ -65,13 +68,17 @@ def _segments(ctx: Context) -> list[Segment]:
     return sorted((state.segment for state in states if state.segment.is_quarantine and state.hot), key=lambda s: s.day, reverse=True)
 
 
-def _rows(ctx: Context, segment: Segment) -> Iterator[dict[str, Any]]:
+def _batches(ctx: Context, segment: Segment) -> Iterator[pa.RecordBatch]:
+    """The segment's lines, the newest first; there may be millions."""
     with ctx.hot.read(segment, ctx.key(segment), "arrived DESC, ingest_batch, ingest_row", batch_rows=2048) as batches:
-        for batch in batches:
-            for row in batch.to_pylist():
-                yield {
-                    **row,
-                    "id": f"{row['ingest_batch']}:{row['ingest_row']}",
-                    "stream": segment.stream.removesuffix(QUARANTINE_SUFFIX),
-                    "arrived": to_iso(row["arrived"]),
-                }
+        yield from batches
+
+
+def _rows(segment: Segment, batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    for row in batch.to_pylist():
+        yield {
+            **row,
+            "id": f"{row['ingest_batch']}:{row['ingest_row']}",
+            "stream": segment.stream.removesuffix(QUARANTINE_SUFFIX),
+            "arrived": to_iso(row["arrived"]),
+        }

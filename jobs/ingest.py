@@ -140,7 +140,7 @@ class _Work:
 
 def _ingest_source(ctx: Context, source: Source, options: IngestOptions, pipeline: Pipeline, tally: Tally) -> None:
     name = source_name(source)
-    size = source.stat().st_size if isinstance(source, Path) else 0
+    size = _size(source)
     preparer = _Preparer(ctx, source, options, pipeline)
     for item in _one_ahead(preparer.run()):
         if isinstance(item, Repeated):
@@ -157,6 +157,14 @@ def _ingest_source(ctx: Context, source: Source, options: IngestOptions, pipelin
                 _store(ctx, options.stream, item, pipeline)
                 tally.count(item.batch)
             ctx.progress(f"reading {name}", min(item.fresh.chunk.end, size) if size else 0, size)
+
+
+def _size(source: Source) -> int:
+    """Bytes of a file, for progress; 0 when that is unknown: opening it says why."""
+    try:
+        return source.stat().st_size if isinstance(source, Path) else 0
+    except OSError:
+        return 0
 
 
 class _Preparer:

@@ -298,7 +298,7 @@ class _Loose:
         if part.open:
             return rb"(.*)"
         if part.spaced and template.stop(number) == SPACE:
-            return rb"([^ \"]*(?:(?<=,) [^ \"]*)*)"
+            return rb"([^ \"]*+(?:(?<=,) [^ \"]*+)*+)"
         limit = b"{1,64}+" if part.width else b"*+"
         return rb"([^\x%02x\"]" % template.stop(number) + limit + b")"
 
