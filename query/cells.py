@@ -19,7 +19,7 @@ from core.errors import UsageError
 __all__ = ["as_json", "harmless", "plain_column", "safe", "text_column"]
 
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]")
-_CONTROL = re.compile("[\x7f-\x9f\u2028\u2029]")
+_CONTROL = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def plain_column(name: str, column: pa.Array) -> list[Any]:
