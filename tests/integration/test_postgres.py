@@ -107,7 +107,7 @@ def test_the_whole_life_of_rows_with_its_control_database_on_postgresql(url: str
 
 @pytest.mark.usefixtures("url")
 def test_ingest_makes_a_directory_that_is_not_there(lake: CommandLine) -> None:
-    assert lake("ingest", "-", stdin=b"no request\n")["quarantined"] == 1
+    assert lake("ingest", "-", "--format", "combined", stdin=b"no request\n")["quarantined"] == 1
     assert [event["simulated"] for event in lake.events("DirectoryCreated")] == [False]
 
 
