@@ -23,9 +23,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.formats import fills
-from ingest.formats.fills import Read, Values
+from ingest.formats.fills import Read, Text, Values
 from ingest.formats.header_fills import Host, Status
-from ingest.formats.keyed import Known, OneColumn, Table
+from ingest.formats.keyed import Known, Table
 from ingest.formats.values import spans_of
 from ingest.formats.w3c import Dialect, W3cFormat
 
@@ -44,7 +44,7 @@ _TWICE = re.compile(r"%25(?=[0-9A-Fa-f]{2})")
 
 
 @dataclass(frozen=True)
-class Decoded(OneColumn):
+class Decoded(Text):
     """Text with ``%hh`` decoded, once; each distinct text is looked at once.
 
     :param agent: whether blanks written as ``%2520`` throughout are decoded, too.

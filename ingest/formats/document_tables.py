@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.formats.base import Parsed, State
+from ingest.formats.document_values import OneColumn
 from ingest.formats.documents import DocumentFormat, Place
 from ingest.formats.fills import Fill, HostPort, Integer, Items, Read, Text, Values
 from ingest.formats.template import Mask
@@ -58,18 +59,9 @@ class Status:
 
 
 @dataclass(frozen=True)
-class HostOf:
+class HostOf(OneColumn):
     """The host of ``host:port``, for a place that stands in for another: its port must not become the other's. One that names a
     port stays in ``labels`` too."""
-
-    column: str
-    blank: ClassVar[bool] = True
-    items: ClassVar[Items] = ""
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The column."""
-        return (self.column,)
 
     def read(self, values: Values) -> Read:
         """The column."""
@@ -78,21 +70,13 @@ class HostOf:
 
 
 @dataclass(frozen=True)
-class Says:
+class Says(OneColumn):
     """A value that says, by being there, what a column holds; it stays in ``labels``.
 
     :param says: the column's value.
     """
 
-    column: str
     says: str
-    blank: ClassVar[bool] = True
-    items: ClassVar[Items] = ""
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The column."""
-        return (self.column,)
 
     def read(self, values: Values) -> Read:
         """The column."""

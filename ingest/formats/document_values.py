@@ -1,8 +1,8 @@
 """Values of one path of many documents, and what a fill is: the terms in which :mod:`ingest.formats.fills` is written."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +11,7 @@ from ingest.formats.template import BACKSLASH, Marks, Mask, Span
 from ingest.formats.values import spans_of, text
 from ingest.lines import Bytes, Numbers
 
-__all__ = ["Fill", "Items", "Read", "Values"]
+__all__ = ["Fill", "Items", "OneColumn", "Read", "Values"]
 
 Items = Literal["", "first", "all"]
 """What of a list is read: nothing (a list is a wrong value), its first element, or all, joined by ``", "``."""
@@ -104,3 +104,17 @@ class Fill(Protocol):
     def read(self, values: Values) -> Read:
         """Columns of the values."""
         ...
+
+
+@dataclass(frozen=True)
+class OneColumn:
+    """A fill of one column, for values that are no list."""
+
+    column: str
+    blank: bool = field(default=True, kw_only=True)
+    items: ClassVar[Items] = ""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The column."""
+        return (self.column,)

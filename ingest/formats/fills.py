@@ -7,7 +7,7 @@ column. Fills are values: frozen, told apart by what they do.
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core import schema
-from ingest.formats.document_values import Fill, Items, Read, Values
+from ingest.formats.document_values import Fill, Items, OneColumn, Read, Values
 from ingest.formats.readers import Cells
 from ingest.formats.readers import HostPort as _HostPort
 from ingest.formats.request import split_request
@@ -54,21 +54,7 @@ _ADDRESS = rf"^(?:{_OCTET}(?:\.{_OCTET}){{3}}|(?:{_WORD}:){{7}}{_WORD}|{_SHORTEN
 
 
 @dataclass(frozen=True)
-class _OneColumn:
-    """A fill of one column, for values that are no list."""
-
-    column: str
-    blank: bool = field(default=True, kw_only=True)
-    items: ClassVar[Items] = ""
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The column."""
-        return (self.column,)
-
-
-@dataclass(frozen=True)
-class Text(_OneColumn):
+class Text(OneColumn):
     """The text of strings; of numbers and truths their JSON."""
 
     def read(self, values: Values) -> Read:
@@ -77,7 +63,7 @@ class Text(_OneColumn):
 
 
 @dataclass(frozen=True)
-class Lower(_OneColumn):
+class Lower(OneColumn):
     """Text in lower case, for what has no case by its nature: schemes, for one."""
 
     def read(self, values: Values) -> Read:
@@ -86,7 +72,7 @@ class Lower(_OneColumn):
 
 
 @dataclass(frozen=True)
-class Header(_OneColumn):
+class Header(OneColumn):
     """The text of a header that a transform reads later; the value stays in ``labels`` too."""
 
     def read(self, values: Values) -> Read:
@@ -95,7 +81,7 @@ class Header(_OneColumn):
 
 
 @dataclass(frozen=True)
-class Integer(_OneColumn):
+class Integer(OneColumn):
     """A whole number, or one in a string, from ``least`` to ``most``."""
 
     least: int = 0
@@ -116,7 +102,7 @@ class Integer(_OneColumn):
 
 
 @dataclass(frozen=True)
-class Address(_OneColumn):
+class Address(OneColumn):
     """An IP address. Of the rarer forms (with a zone, with an IPv4 address at the end) each distinct one is looked at once."""
 
     def read(self, values: Values) -> Read:

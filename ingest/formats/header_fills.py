@@ -8,8 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core import schema
-from ingest.formats.fills import HostPort, Items, Read, Values
-from ingest.formats.keyed import OneColumn
+from ingest.formats.fills import HostPort, Items, Read, Text, Values
 from ingest.formats.template import Span
 from ingest.formats.values import fixed_point, integers
 
@@ -32,7 +31,7 @@ class Host:
 
 
 @dataclass(frozen=True)
-class Plus(OneColumn):
+class Plus(Text):
     """Text with ``+`` for its blanks; one that has a blank of its own is as it is. Each distinct text is looked at once."""
 
     def read(self, values: Values) -> Read:
@@ -41,7 +40,7 @@ class Plus(OneColumn):
 
 
 @dataclass(frozen=True)
-class PlusHeader(OneColumn):
+class PlusHeader(Text):
     """The same of a header that a transform reads later; as it was logged it stays a label too."""
 
     def read(self, values: Values) -> Read:
@@ -56,7 +55,7 @@ def _blanks(strings: pa.StringArray) -> pa.StringArray:
 
 
 @dataclass(frozen=True)
-class Status(OneColumn):
+class Status(Text):
     """A status; ``0`` and ``000``, which mean that no answer was sent, are labels."""
 
     column: str = "http_response_status_code"
@@ -71,7 +70,7 @@ class Status(OneColumn):
 
 
 @dataclass(frozen=True)
-class TimeTaken(OneColumn):
+class TimeTaken(Text):
     """Whole milliseconds, or seconds with a decimal point; a negative one is no value."""
 
     column: str = "event_duration"

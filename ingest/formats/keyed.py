@@ -13,20 +13,19 @@ The table's fills are those of :mod:`ingest.formats.fills`.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from core import schema
-from ingest.formats.fills import Fill, Items, Read, Values
+from ingest.formats.fills import Fill, Read, Values
 from ingest.formats.template import QUOTE, Mask, Span
 from ingest.formats.values import is_dash, json_string, text
 from ingest.formats.verdicts import Verdicts
 from ingest.lines import Bytes, Numbers
 
-__all__ = ["Known", "Members", "OneColumn", "Table", "assemble"]
+__all__ = ["Known", "Members", "Table", "assemble"]
 
 
 @dataclass(frozen=True)
@@ -95,24 +94,6 @@ class Members:
             first, last = (np.searchsorted(places[order], known, side=side) for side in ("left", "right"))
             for rank, begin, end in zip(known.tolist(), first.tolist(), last.tolist(), strict=True):
                 yield fills[rank], order[begin:end]
-
-
-@dataclass(frozen=True)
-class OneColumn:
-    """What fills of one column from one plain value have in common; see :class:`ingest.formats.fills.Fill`."""
-
-    column: str
-    blank: ClassVar[bool] = True
-    items: ClassVar[Items] = ""
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The column."""
-        return (self.column,)
-
-    def read(self, values: Values) -> Read:
-        """The text."""
-        return Read({self.column: values.strings})
 
 
 def assemble(
