@@ -16,6 +16,7 @@ from ingest.lines import Lines, Numbers
 
 __all__ = [
     "Configurable",
+    "Described",
     "Format",
     "FormatOptions",
     "Parsed",
@@ -76,14 +77,8 @@ class FormatOptions:
     custom: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-class Format(Protocol):
-    """One form of request log.
-
-    Attributes that may be there beside these, false or empty when they are not: ``stateful``, for a format that is also
-    :class:`Stateful`; ``is_json``, for one whose lines are JSON objects: detection tries it on such lines only, and the others
-    on other lines only; ``announced_by``, bytes with which a line begins that says for certain that what follows is of this
-    format (``#Fields:``), for one whose state such lines alone make, and other lines that begin with ``#``.
-    """
+class Described(Protocol):
+    """What people are told of a format or wrapper."""
 
     @property
     def name(self) -> str:
@@ -104,6 +99,16 @@ class Format(Protocol):
     def sample(self) -> str:
         """A line of it; where it needs header lines, these before it."""
         ...
+
+
+class Format(Described, Protocol):
+    """One form of request log.
+
+    Attributes that may be there beside these, false or empty when they are not: ``stateful``, for a format that is also
+    :class:`Stateful`; ``is_json``, for one whose lines are JSON objects: detection tries it on such lines only, and the others
+    on other lines only; ``announced_by``, bytes with which a line begins that says for certain that what follows is of this
+    format (``#Fields:``), for one whose state such lines alone make, and other lines that begin with ``#``.
+    """
 
     def parse(self, lines: Lines, state: State = None) -> Parsed:
         """Parse every line; total, never raises for what a line holds."""
@@ -180,31 +185,11 @@ class Unwrapped:
     state: State = None
 
 
-class Wrapper(Protocol):
+class Wrapper(Described, Protocol):
     """What programs put around the lines of other logs. ``wrapper+format`` names a wrapped format.
 
     Like a format it may have ``is_json`` and ``stateful`` (it joins messages that were split).
     """
-
-    @property
-    def name(self) -> str:
-        """What stands before the plus sign."""
-        ...
-
-    @property
-    def description(self) -> str:
-        """One line for ``auditlake formats``."""
-        ...
-
-    @property
-    def source(self) -> str:
-        """Address of the page that defines it."""
-        ...
-
-    @property
-    def sample(self) -> str:
-        """A line of it, around a line of ``combined``."""
-        ...
 
     def unwrap(self, lines: Lines, state: State = None) -> Unwrapped:
         """Take every line apart; total, never raises for what a line holds. Each line has one of the three outcomes."""
