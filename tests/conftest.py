@@ -55,3 +55,8 @@ def s3(s3_server: Server, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     for name, value in bucket.environment.items():
         monkeypatch.setenv(name, value)
     return bucket
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long lives go first, so that the other worker has all the rest meanwhile."""
+    items.sort(key=lambda item: "simulation" not in item.path.parts)
