@@ -92,11 +92,13 @@ class Redact:
 
     def _suspects(self, values: pa.Array) -> pa.Array:
         """Documents that may hold secrets. Where these are strings of secret keys and nothing else, the text is changed in place."""
-        named = pc.match_substring_regex(values, _HARMLESS_KEY)
         without_names = pc.replace_substring_regex(values, _HARMLESS_KEY, '"":')
         secret = pc.match_substring_regex(without_names, self._labels)
+        if not pc.any(secret).as_py():
+            return values
         left = pc.match_substring_regex(pc.replace_substring_regex(without_names, self._member, '":""'), self._labels)
         changed = pc.if_else(secret, pc.replace_substring_regex(values, self._member, rf'\1"{patterns.REPLACEMENT}"'), values)
+        named = pc.not_equal(pc.binary_length(without_names), pc.binary_length(values))
         hard = pc.and_(secret, pc.or_(left, named))
         return pc.replace_with_mask(changed, hard, pa.array(self._documents(values.filter(hard).to_pylist()), pa.string()))
 

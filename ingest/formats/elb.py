@@ -6,6 +6,7 @@ What it promises beyond :mod:`ingest.formats.shapes`:
 - ``event_time`` is when the request came. ``event_duration`` is the sum of the three processing times, null when one of them
   is ``-1``; the three are ``labels`` as well, as logged.
 - The client's port stands after the last colon: IPv6 addresses are logged without brackets.
+- ``backend_status_code`` is the label ``backend_status``, as in ``alb``.
 - A request of ``- - -``, which listeners for TCP and SSL log, is no value.
 
 Source: https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/access-log-collection.html#access-log-entry-format.
@@ -21,7 +22,7 @@ _TIMES = ("request_processing_time", "backend_processing_time", "response_proces
 _BASE = (
     *separated([TIME, label("elb"), CLIENT, label("backend"), *map(label, _TIMES)], b" "),
     b" ",
-    *separated([STATUS, label("backend_status_code"), label("received_bytes"), SENT_BYTES], b" "),
+    *separated([STATUS, label("backend_status"), label("received_bytes"), SENT_BYTES], b" "),
     *(b' "', REQUEST, b'"'),
 )
 _AGENT = (b' "', AGENT, b'" ', label("ssl_cipher"), b" ", label("ssl_protocol"))

@@ -217,12 +217,12 @@ MAPPING: Mapping[str, Mapping[str, Mapping[str, Target]]] = {
             **_labels("Parsed.", "actions_executed chosen_cert_arn classification classification_reason conn_trace_id domain_name elb"),
             **_labels("Parsed.", "error_reason matched_rule_priority received_bytes redirect_url request_creation_time"),
             **_labels("Parsed.", "request_processing_time target_processing_time response_processing_time request_transform_status"),
-            **_labels("Parsed.", "ssl_cipher ssl_protocol target_group_arn trace_id", target_status_code="target_status_code"),
+            **_labels("Parsed.", "ssl_cipher ssl_protocol target_group_arn trace_id", target_status_code="target_status"),
             **_labels(
                 "Parsed.",
                 "transformed_host transformed_uri type",
                 target_list="target_port_list",
-                target_status_code_list="target_status_code_list",
+                target_status_code_list="target_status_list",
             ),
         },
         "crowdsecurity/aws-cloudfront": {
@@ -322,9 +322,9 @@ MAPPING: Mapping[str, Mapping[str, Mapping[str, Target]]] = {
         "alb_log": {
             **_ELB,
             **_labels("", "type target_processing_time target_group_arn trace_id domain_name chosen_cert_arn"),
-            **_labels("", "matched_rule_priority", target_status_code="target_status_code"),
+            **_labels("", "matched_rule_priority", target_status_code="target_status"),
         },
-        "elb_log": {**_ELB, **_labels("", "backend_processing_time", backend_status_code="backend_status_code")},
+        "elb_log": {**_ELB, **_labels("", "backend_processing_time", backend_status_code="backend_status")},
         "s3_log": {
             "timestamp": Target("event_time", "time of an access log"),
             "cs_uri_stem": Target("url_path"),
@@ -332,8 +332,8 @@ MAPPING: Mapping[str, Mapping[str, Mapping[str, Target]]] = {
             "req_id": Target("http_request_id"),
             "total_time": Target("event_duration", "milliseconds"),
             **_labels("", "bucket version_id host_id cipher_suite tls_version", owner="bucket_owner", op="operation", cs_key="object"),
-            **_labels("", "turn_around_time", sc_error_code="error_code", obj_size="object_size", sig_version="signature_version"),
-            **_labels("", "", auth_type="authentication_type"),
+            **_labels("", "turn_around_time", sc_error_code="error", obj_size="object_size", sig_version="signed_with"),
+            **_labels("", "", auth_type="authenticated_by"),
         },
         "haproxy_log": {
             "accept_date": Target("event_time", "time of HAProxy, UTC"),

@@ -42,7 +42,7 @@ LABELS = {
     "request_processing_time": "0.086",
     "target_processing_time": "0.048",
     "response_processing_time": "0.037",
-    "target_status_code": "201",
+    "target_status": "201",
     "received_bytes": "3",
     "ssl_cipher": "ECDHE-RSA-AES128-GCM-SHA256",
     "ssl_protocol": "TLSv1.2",
@@ -58,7 +58,7 @@ MORE: tuple[dict[str, str], ...] = (
         "redirect_url": "https://example.com:80/",
     },
     {"error_reason": "LambdaInvalidResponse"},
-    {"target_port_list": "10.0.0.1:80", "target_status_code_list": "201"},
+    {"target_port_list": "10.0.0.1:80", "target_status_list": "201"},
     {"classification": "Acceptable", "classification_reason": "SpaceInUri"},
     {"conn_trace_id": "TID_1234abcd5678ef90"},
     {"transformed_host": "m.example.com", "transformed_uri": "/new", "request_transform_status": "TransformSuccess"},
@@ -215,7 +215,7 @@ ELB_LABELS = {
     "request_processing_time": "0.000073",
     "backend_processing_time": "0.001048",
     "response_processing_time": "0.000057",
-    "backend_status_code": "201",
+    "backend_status": "201",
     "received_bytes": "3",
 }
 TLS = {"ssl_cipher": "DHE-RSA-AES128-SHA", "ssl_protocol": "TLSv1.2"}

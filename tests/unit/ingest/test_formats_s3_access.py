@@ -37,7 +37,7 @@ LABELS = {
     "bucket": "awsexamplebucket1",
     "operation": "REST.GET.VERSIONING",
     "object": "photos/a%2520b.jpg",
-    "error_code": "AccessDenied",
+    "error": "AccessDenied",
     "object_size": "2662992",
     "turn_around_time": "10",
 }
@@ -45,9 +45,9 @@ MORE: tuple[dict[str, str], ...] = (
     {"version_id": "3HL4kqtJvjVBH40Nrjfkd"},
     {
         "host_id": HOST_ID,
-        "signature_version": "SigV4",
+        "signed_with": "SigV4",
         "cipher_suite": "ECDHE-RSA-AES128-GCM-SHA256",
-        "authentication_type": "AuthHeader",
+        "authenticated_by": "AuthHeader",
         "tls_version": "TLSv1.2",
     },
     {"access_point_arn": ARN},
