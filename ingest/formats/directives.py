@@ -3,8 +3,9 @@
 Sources: https://httpd.apache.org/docs/2.4/mod/mod_log_config.html#formats, mod_logio.html and mod_ssl.html#logformats beside it;
 https://nginx.org/en/docs/varindex.html and https://nginx.org/en/docs/http/ngx_http_log_module.html#log_format.
 
-Every directive of Apache's has an entry here; a variable of nginx's that has none is a label of its own name, which is right for
-most of them. A directive is also given a rank: of two that fill one column the one of the lower rank does, the other is a label.
+Every directive of Apache's own modules has an entry here; one of another module's, and a variable of nginx's that has none, is a
+label of its own name, which is right for most of them. A directive is also given a rank: of two that fill one column the one of the
+lower rank does, the other is a label.
 """
 
 import re
@@ -129,6 +130,7 @@ _APACHE = {
     "v": _text("server_name", "url_domain", 2),
     "V": _text("canonical_name", "url_domain", 3),
     "X": Directive("connection_status"),
+    "^FB": Directive("time_to_first_byte_us"),
 }
 _APACHE_TIMES = {"sec": EpochTime(6), "msec": EpochTime(3), "usec": EpochTime(0)}
 _APACHE_DURATIONS = {"ms": MILLISECOND, "us": MICROSECOND, "s": SECOND}
@@ -136,12 +138,12 @@ _APACHE_NAMED = {"C": "cookie", "e": "env", "n": "note", "o": "response", "x": "
 
 
 def apache(letter: str, name: str | None = None, redirected: str = "") -> Directive | None:
-    """The directive of a letter (``^ti`` and ``^to`` count as one), with what stands in its braces; ``None`` when there is none.
+    """The directive of a letter (``^ti`` and its like count as one), with what stands in its braces; ``None`` for a time's pattern.
 
     :param redirected: ``<`` or ``>``; only ``%>s`` and ``%s`` differ, and the last status counts where both are logged.
     """
     if name is None:
-        found = _APACHE.get(letter)
+        found = _APACHE.get(letter) or Directive(f"directive_{label_of(letter)}")
         return _quiet(found, "original_status") if found is _STATUS and redirected != ">" else found
     if letter == "i":
         return _HEADERS.get(name.lower()) or Directive(label_of(name))
@@ -158,8 +160,10 @@ def apache(letter: str, name: str | None = None, redirected: str = "") -> Direct
         return Directive(name)
     if letter == "x" and name == "REMOTE_USER":
         return _quoted("ssl_user", "user_name", 2)
-    if letter not in _APACHE_NAMED:
+    if letter == "t":
         return None
+    if letter not in _APACHE_NAMED:
+        return Directive(label_of(f"{name}_{letter}"))
     prefix = f"{_APACHE_NAMED[letter]}_"
     return Directive(prefix + label_of(name).removeprefix(prefix))
 

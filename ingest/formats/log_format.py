@@ -31,7 +31,7 @@ __all__ = ["APACHE_PAGE", "NGINX_PAGE", "apache_shape", "compile_apache", "compi
 APACHE_PAGE = "https://httpd.apache.org/docs/2.4/mod/mod_log_config.html"
 NGINX_PAGE = "https://nginx.org/en/docs/http/ngx_http_log_module.html"
 
-_DIRECTIVE = re.compile(r"%(?:!?[0-9]{3}(?:,[0-9]{3})*)?(?P<redirected>[<>]?)(?:\{(?P<name>[^}]*)\})?(?P<letter>\^t[io]|[A-Za-z%])|%")
+_DIRECTIVE = re.compile(r"%(?:!?[0-9]{3}(?:,[0-9]{3})*)?(?P<redirected>[<>]?)(?:\{(?P<name>[^}]*)\})?(?P<letter>\^[A-Za-z]{2}|[A-Za-z%])|%")
 _VARIABLE = re.compile(r"\$(?:\{(?P<braced>\w+)\}|(?P<bare>\w+))|\$")
 _PIECE = re.compile(r"""\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")""", re.DOTALL)
 _ESCAPE = re.compile(r"\s*escape=(\w+)\s+")
@@ -55,7 +55,7 @@ Token = str | Directive | _Pattern
 def compile_apache(name: str, text: str, description: str = "") -> Format:
     """The format of a ``LogFormat`` string.
 
-    :raises UsageError: it holds a directive that does not exist, two fields touch, or no field tells the time.
+    :raises UsageError: a sign that begins a directive has none, two fields touch, or no field tells the time.
     """
     return _line_format(name, text, description, APACHE_PAGE, apache_shape(text, name))
 
@@ -113,7 +113,7 @@ def _apache_directive(name: str, match: re.Match[str]) -> Directive | _Pattern:
         pattern = inner.removeprefix("begin:").removeprefix("end:")
         return _Pattern(_FRACTIONS.get(pattern, pattern), 2 if inner.startswith("end:") else 1)
     if found is None:
-        raise UsageError(f"format {name}: {match[0]!r} is not a directive of Apache's", f"see {APACHE_PAGE}")
+        raise UsageError(f"format {name}: a '%' without a directive", f"write %% for the sign itself; see {APACHE_PAGE}")
     return found
 
 
