@@ -199,7 +199,8 @@ def test_a_query_that_fails_on_the_way_leaves_the_old_file(form: str, connection
     out = tmp_path / "out"
     out.write_text("before")
     sql = "SELECT CASE WHEN range = 900000 THEN 'x' ELSE '1' END::INTEGER AS n FROM range(1000000)"
-    with pytest.raises(UsageError, match="Could not convert"):
+    # Where one of DuckDB's threads fails, now and then it is told of another that was stopped for it.
+    with pytest.raises(AuditlakeError, match=r"Could not convert|was interrupted"):
         to_file(connection, sql, form, out)
     assert out.read_text() == "before"
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
