@@ -2,8 +2,15 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
-BENCH ?=
+BENCHES := ingest stages formats geolocate hot roll year
+BENCH_INGEST ?=
+BENCH_STAGES ?=
 BENCH_FORMATS ?=
+BENCH_GEOLOCATE ?=
+BENCH_HOT ?=
+BENCH_ROLL ?=
+BENCH_YEAR ?=
+BENCH_PEERS ?=
 
 BIN := .venv/bin
 STAMP := .venv/.set-up
@@ -11,11 +18,12 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-inp
 LOCKS := requirements/dev.txt requirements/geo.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test check bench $(BENCHES:%=bench-%) bench-peers clean
 .DELETE_ON_ERROR:
+.NOTPARALLEL: # what is measured runs alone
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## fill .venv with the locked packages, so that .venv/bin/auditlake runs
 	@echo "ready: .venv/bin/auditlake"
@@ -32,9 +40,15 @@ check: $(STAMP) ## lint, formatting, types, direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: $(STAMP) ## a million lines into storage, then every format (BENCH="--lines 100000", BENCH_FORMATS="--lines 20000" for fewer)
-	$(BIN)/python -m bench.ingest $(BENCH)
-	$(BIN)/python -m bench.formats $(BENCH_FORMATS)
+bench: $(BENCHES:%=bench-%) ## measure all that needs no other program (bench-hot: one of them; BENCH_INGEST="--lines 100000": less)
+
+$(BENCHES:%=bench-%): bench-%: $(STAMP)
+	$(BIN)/python -m bench.$* $(BENCH_$(shell echo $* | tr a-z A-Z))
+
+bench-peers: $(STAMP) ## measure ingest beside GoAccess; where that is missing, root gets it by apt-get
+	@command -v goaccess >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get install -y goaccess; } || { \
+	  echo "bench-peers needs GoAccess. On Debian and Ubuntu: apt-get install goaccess" >&2; exit 1; }
+	$(BIN)/python -m bench.peers $(BENCH_PEERS)
 
 clean: ## remove .venv and all caches; data directories stay
 	rm -rf .venv build dist *.egg-info .ruff_cache .mypy_cache .pytest_cache .import_linter_cache .hypothesis

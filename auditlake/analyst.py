@@ -1,5 +1,6 @@
 """An analyst's question: build the view that readers see at this moment, pass the statement through the gate, write the answer."""
 
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -8,6 +9,7 @@ from auditlake.settings import size_bytes
 from core.errors import AuditlakeError, UsageError
 from query import lake as view
 from query.errors import ViewMovedError
+from query.gate import examine
 from query.limits import capped_memory
 from query.output import write
 from query.run import Result, run
@@ -36,9 +38,12 @@ def answer(lake: Lake, sql: str, form: str, output: Path | None, stream: str = "
 
 
 def _begin(lake: Lake, sql: str, stream: str) -> Result:
+    statement = examine(sql)
+    if statement.columns is None:
+        return run(_bare_view(lake), statement)
     for _ in range(_TRIES):
         try:
-            return run(build_view(lake, stream), sql)
+            return run(build_view(lake, stream), statement)
         except ViewMovedError as error:
             moved = error
     raise AuditlakeError(f"the data moved {_TRIES} times while the query began: {moved.problem}", "ask again")
@@ -57,16 +62,18 @@ def build_view(lake: Lake, stream: str = "requests") -> view.LakeView:
         for segment, key in sorted(keys.items())
         if key and segment.stream == stream and segment in states and states[segment].hot
     )
+    s3 = _s3(given(lake.s3)) if lake.s3 and archive else None
+    return replace(_bare_view(lake), hot=hot, archive=archive, s3=s3, unfinished=unfinished)
+
+
+def _bare_view(lake: Lake) -> view.LakeView:
+    """A view of nothing."""
     return view.LakeView(
-        now=ctx.clock.now(),
-        temp_dir=ctx.data_dir / "tmp",
-        hot=hot,
-        archive=archive,
-        s3=_s3(given(lake.s3)) if lake.s3 and archive else None,
+        now=lake.context.clock.now(),
+        temp_dir=lake.context.data_dir / "tmp",
         memory_limit=lake.settings.query.memory,
         temp_limit=lake.settings.resources.spill,
         threads=lake.settings.resources.threads,
-        unfinished=unfinished,
     )
 
 

@@ -1,15 +1,25 @@
-"""What every command shares: the global options, where they may stand, and how a result is shown."""
+"""What every command shares: the global options, where they may stand, how the data directory is opened, and a result shown.
+
+Nothing heavy is imported before a command needs it: ``--help`` and the completion of a shell are answered at once.
+"""
+
+from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from auditlake import settings
 from auditlake.console import show_json, show_pairs
+
+if TYPE_CHECKING:
+    from auditlake.lake import Lake
+    from auditlake.settings import Settings
+    from jobs.context import Progress
 
 __all__ = ["AS_JSON", "App", "Ordered", "common", "show"]
 
@@ -26,9 +36,34 @@ class App:
     as_json: bool = False
 
     @functools.cached_property
-    def settings(self) -> settings.Settings:
+    def settings(self) -> Settings:
         """The settings in force."""
-        return settings.load(self.config or (Path("config.toml") if Path("config.toml").exists() else None))
+        from auditlake.settings import load
+
+        return load(self.config or (Path("config.toml") if Path("config.toml").exists() else None))
+
+    @contextmanager
+    def reading(self) -> Iterator[Lake]:
+        """The data directory, open; another process may be changing it.
+
+        :raises UsageError: there is none.
+        """
+        from auditlake.lake import open_lake
+
+        with open_lake(self.data_dir, self.settings) as lake:
+            yield lake
+
+    @contextmanager
+    def changing(self, report: Progress | None = None) -> Iterator[Lake]:
+        """The data directory, open and locked.
+
+        :param report: is told how far long work has come.
+        :raises LockedError: another process holds it.
+        """
+        from auditlake.lake import exclusive, open_lake
+
+        with exclusive(self.data_dir), open_lake(self.data_dir, self.settings, report) as lake:
+            yield lake
 
 
 def common(command: Callable[..., None]) -> Callable[..., None]:

@@ -6,19 +6,14 @@ import time
 from pathlib import Path
 
 import click
-import sqlalchemy.exc
 
-from auditlake import lake as lakes
-from auditlake import reports
 from auditlake.app import AS_JSON, App, Ordered, common, show
 from auditlake.console import json_was_shown, progress, say, show_json
 from auditlake.formats_cli import formats, parse
 from core.clock import parse_instant, to_iso
 from core.errors import EXIT_DONE, EXIT_USAGE, AuditlakeError
 from core.policy import Period
-from jobs import runner
-from jobs.purge import confirm_clock
-from jobs.verify import check
+from jobs.schedule import NIGHT
 
 __all__ = ["App", "cli", "main"]
 
@@ -68,9 +63,11 @@ def cli(context: click.Context, data_dir: Path, config: Path | None, as_json: bo
 @common
 def init(app: App, simulated_clock: str | None) -> None:
     """Make a data directory: control database, ledger, and (on first use) the master key."""
+    from auditlake.lake import create
+
     instant = parse_instant(simulated_clock) if simulated_clock else None
-    kind = lakes.create(app.data_dir, app.settings, instant)
-    with lakes.open_lake(app.data_dir, app.settings) as lake:
+    kind = create(app.data_dir, app.settings, instant)
+    with app.reading() as lake:
         result = {"data_dir": str(app.data_dir), "clock": kind, "now": to_iso(lake.context.clock.now())}
     show(app, result)
 
@@ -89,11 +86,12 @@ def ingest(app: App, files: tuple[str, ...], format_name: str | None, zone: str 
     quarantine, lines beyond the stream's limit are refused; both are counted.
     """
     from auditlake.intake import ingest_files
+    from auditlake.lake import create, exists
 
-    if not lakes.exists(app.data_dir, app.settings):
-        lakes.create(app.data_dir, app.settings, None)
+    if not exists(app.data_dir, app.settings):
+        create(app.data_dir, app.settings, None)
         say(f"made data directory {app.data_dir}")
-    with progress() as report, lakes.exclusive(app.data_dir), lakes.open_lake(app.data_dir, app.settings, report) as lake:
+    with progress() as report, app.changing(report) as lake:
         result = ingest_files(lake, files, format_name or app.settings.ingest.format, stream, zone)
     for name, choice in () if app.as_json else result.chosen.items():
         say(f"{name}: {choice.why}")
@@ -129,7 +127,7 @@ def query(app: App, sql: str, form: str, output: Path | None, stream: str) -> No
     """
     from auditlake.analyst import answer
 
-    with lakes.open_lake(app.data_dir, app.settings) as lake:
+    with app.reading() as lake:
         answer(lake, sql, "json" if app.as_json else form, output, stream)
 
 
@@ -137,7 +135,9 @@ def query(app: App, sql: str, form: str, output: Path | None, stream: str) -> No
 @common
 def status(app: App) -> None:
     """Show every segment, what is due when, and the last and next runs of each job."""
-    with lakes.open_lake(app.data_dir, app.settings) as lake:
+    from auditlake import reports
+
+    with app.reading() as lake:
         reports.show_status(reports.status(lake), app.as_json)
 
 
@@ -146,19 +146,24 @@ def status(app: App) -> None:
 @common
 def plan(app: App, at: str | None) -> None:
     """Say what is due, for which day, and why; change nothing."""
-    with lakes.open_lake(app.data_dir, app.settings) as lake:
+    from auditlake import reports
+
+    with app.reading() as lake:
         decisions = lake.context.decisions(at=parse_instant(at) if at else None)
     reports.show_decisions(decisions, app.as_json)
 
 
 @cli.command()
-@click.argument("job", type=click.Choice(list(runner.JOBS)))
+@click.argument("job", type=click.Choice(NIGHT))
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @common
 def run(app: App, job: str, dry_run: bool) -> None:
-    """Run a job by hand: purge, roll, upkeep or verify. Each can be repeated, and resumes what a crash left."""
+    """Run a job by hand: purge, roll, compact, upkeep or verify. Each can be repeated, and resumes what a crash left."""
+    from auditlake import reports
+    from jobs import runner
+
     began = time.perf_counter()
-    with progress() as report, lakes.exclusive(app.data_dir), lakes.open_lake(app.data_dir, app.settings, report) as lake:
+    with progress() as report, app.changing(report) as lake:
         outcome = runner.run(lake.context, job, dry_run)
     reports.show_outcome(outcome, time.perf_counter() - began, app.as_json)
     if outcome.problems:
@@ -170,7 +175,10 @@ def run(app: App, job: str, dry_run: bool) -> None:
 @common
 def verify(app: App, full: bool) -> None:
     """Prove that every row is accounted for, the ledger is whole, and nothing destroyed is left."""
-    with lakes.exclusive(app.data_dir), lakes.open_lake(app.data_dir, app.settings) as lake:
+    from auditlake import reports
+    from jobs.verify import check
+
+    with app.changing() as lake:
         report = check(lake.context, full)
     reports.show_verification(report, app.as_json)
     if not report.ok:
@@ -187,15 +195,19 @@ def clock() -> None:
 @common
 def clock_advance(app: App, duration: str) -> None:
     """Move a simulated clock forward, by 32d, 2w, '1 month' or 1y."""
-    with lakes.exclusive(app.data_dir), lakes.open_lake(app.data_dir, app.settings) as lake:
-        show(app, {"now": to_iso(lakes.advance_clock(lake, Period.parse(duration)))})
+    from auditlake.lake import advance_clock
+
+    with app.changing() as lake:
+        show(app, {"now": to_iso(advance_clock(lake, Period.parse(duration)))})
 
 
 @clock.command("confirm")
 @common
 def clock_confirm(app: App) -> None:
     """Say that the clock is right, after it went forward by days and the purge stopped."""
-    with lakes.exclusive(app.data_dir), lakes.open_lake(app.data_dir, app.settings) as lake:
+    from jobs.purge import confirm_clock
+
+    with app.changing() as lake:
         confirm_clock(lake.context)
         show(app, {"now": to_iso(lake.context.clock.now())})
 
@@ -212,7 +224,7 @@ def quarantine_list(app: App, limit: int) -> None:
     """List rejected lines: id, file, offset, reason."""
     from auditlake import rejected
 
-    with lakes.open_lake(app.data_dir, app.settings) as lake:
+    with app.reading() as lake:
         rejected.show_list(rejected.listing(lake.context, limit), app.as_json)
 
 
@@ -223,7 +235,7 @@ def quarantineshow(app: App, line_id: str) -> None:
     """Show one rejected line, control characters as escapes."""
     from auditlake import rejected
 
-    with lakes.open_lake(app.data_dir, app.settings) as lake:
+    with app.reading() as lake:
         rejected.show_one(rejected.find(lake.context, line_id), app.as_json)
 
 
@@ -234,7 +246,7 @@ def quarantine_retry(app: App, format_name: str | None) -> None:
     """Read rejected lines again, after a format or setting was mended; those that can be read become rows."""
     from auditlake.intake import retry_quarantine
 
-    with progress() as report, lakes.exclusive(app.data_dir), lakes.open_lake(app.data_dir, app.settings, report) as lake:
+    with progress() as report, app.changing(report) as lake:
         show(app, retry_quarantine(lake, format_name).figures())
 
 
@@ -263,7 +275,9 @@ def serve(app: App) -> None:
 @common
 def ledger(app: App, kinds: tuple[str, ...]) -> None:
     """Print the ledger, oldest event first; with --json as {"events": [...]}."""
-    with lakes.open_lake(app.data_dir, app.settings) as lake:
+    from auditlake import reports
+
+    with app.reading() as lake:
         reports.show_events(lake.context.ledger.events(*kinds), app.as_json)
 
 
@@ -310,9 +324,16 @@ def _run(arguments: list[str] | None) -> int:
         return EXIT_DONE
     except AuditlakeError as error:
         return _fail(context, error)
-    except (OSError, sqlalchemy.exc.SQLAlchemyError) as error:
+    except _failures() as error:
         text = str(getattr(error, "orig", None) or error).splitlines()[0]
         return _fail(context, AuditlakeError(text, "check disk, path, permissions and control database"))
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What disk and database raise; asked for only once something has gone wrong, since it takes a tenth of a second to import."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return OSError, SQLAlchemyError
 
 
 def _fail(context: click.Context | None, error: AuditlakeError) -> int:

@@ -1,33 +1,34 @@
 """What people and machines see: tables and one-line errors for the one, one JSON object for the other.
 
 Standard output holds the result and nothing else; messages and progress go to standard error, progress bars only when
-that is a terminal. Text that came from a log is stripped of control characters before a terminal sees it.
+that is a terminal. Text that came from a log is stripped of control characters before a terminal sees it. Rich, which draws
+tables and bars, is imported when there is one to draw.
 """
+
+from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
+from query.texts import harmless
 
-from jobs.context import Progress as Report
-from query.cells import harmless
+if TYPE_CHECKING:
+    from rich.console import Console
 
-__all__ = ["json_was_shown", "messages", "progress", "results", "say", "show_json", "show_json_text", "show_pairs", "show_table", "visible"]
+    from jobs.context import Progress as Report
 
-messages = Console(stderr=True, highlight=False, soft_wrap=True)
+__all__ = ["json_was_shown", "progress", "results", "say", "show_json", "show_json_text", "show_pairs", "show_table", "visible"]
+
 _PIPE_WIDTH = 160
 _shown: list[bool] = []
 
 
 def say(text: str) -> None:
     """A message to people, on standard error."""
-    messages.print(Text(visible(text)))
+    print(visible(text), file=sys.stderr, flush=True)
 
 
 def show_json(value: Any) -> None:
@@ -49,6 +50,9 @@ def json_was_shown() -> bool:
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
     """A table on standard output; numbers to the right."""
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(title=title or None, title_justify="left", header_style="bold")
     held = [list(row) for row in rows]
     for number, name in enumerate(columns):
@@ -63,7 +67,7 @@ def show_pairs(pairs: Mapping[str, Any]) -> None:
     """Names and values, one pair a line, on standard output."""
     width = max(map(len, pairs), default=0)
     for name, value in pairs.items():
-        results().print(Text(f"{name:<{width}}  {_cell(value)}"), soft_wrap=True)
+        print(f"{name:<{width}}  {_cell(value)}")
 
 
 def visible(text: str) -> str:
@@ -74,11 +78,14 @@ def visible(text: str) -> str:
 @contextmanager
 def progress() -> Iterator[Report]:
     """A reporter of long work: a bar on a terminal, silence elsewhere."""
-    if not messages.is_terminal:
+    if not sys.stderr.isatty():
         yield lambda _what, _done, _whole: None
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn())
-    with Progress(*columns, console=messages, transient=True) as bars:
+    with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as bars:
         task = bars.add_task("", total=None)
 
         def report(what: str, done: int, whole: int) -> None:
@@ -89,6 +96,8 @@ def progress() -> Iterator[Report]:
 
 def results() -> Console:
     """Tables fit a terminal, and are wide where there is none."""
+    from rich.console import Console
+
     return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 

@@ -1,5 +1,6 @@
 """Ingest and retry as the settings say."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,11 +16,16 @@ from transforms.pipeline import EMBEDDED, Embedded, TransformOptions
 __all__ = ["format_options", "ingest_files", "ingest_options", "limits", "retry_quarantine", "transform_options"]
 
 
+_SWITCH_SECONDS = 0.0005
+"""How long a thread that runs Python may keep the others waiting: the stages of an ingest are short calls into libraries."""
+
+
 def ingest_files(lake: Lake, names: Sequence[str], form: str, stream: str, zone: str | None = None) -> Tally:
     """Read files into the stream's hot storage.
 
     :param zone: of times that name none; as the settings say when ``None``.
     """
+    sys.setswitchinterval(_SWITCH_SECONDS)
     return ingest(lake.context, names, ingest_options(lake.settings, form, stream, zone))
 
 

@@ -8,6 +8,8 @@
 <data-dir>/lock             who is changing it
 """
 
+from __future__ import annotations
+
 import datetime as dt
 import functools
 import os
@@ -15,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -25,13 +28,15 @@ from core.errors import AuditlakeError, UsageError
 from core.events import Kind
 from core.policy import Period
 from jobs.context import Context, Progress, silent
-from storage.archive import Archive
 from storage.control import Control, check_path
-from storage.hot import HotStore
 from storage.keys import KeyRing, load_master_key
 from storage.ledger import Ledger
 from storage.lock import hold
 from storage.objects import Access, LocalObjects, ObjectStore, S3Objects, path_to_url, resolve_s3, split_s3, url_to_path
+
+if TYPE_CHECKING:
+    from storage.archive import Archive
+    from storage.hot import HotStore
 
 __all__ = ["Lake", "advance_clock", "create", "exclusive", "exists", "open_lake"]
 
@@ -110,21 +115,33 @@ def _open(data_dir: Path, settings: Settings, control: Control, progress: Progre
         raise UsageError(f"data directory {data_dir} is not finished", f"run: auditlake --data-dir {data_dir} init")
     clock: Clock = FixedClock(parse_instant(now)) if kind == "simulated" and now else WallClock()
     location, access, objects = _archive_place(data_dir, settings)
-    resources = settings.resources
     context = Context(
         data_dir=data_dir,
         clock=clock,
         control=control,
         ledger=Ledger(control, clock),
         keys=KeyRing(load_master_key(os.environ.get(MASTER_KEY_VARIABLE), _key_file(data_dir, settings), make=False)),
-        hot=HotStore(data_dir / "hot", data_dir / "tmp", resources.memory, resources.threads, resources.spill),
-        archive=Archive(control.url, location, access, objects),
+        open_hot=lambda: _hot(data_dir, settings),
+        open_archive=lambda: _archive(control.url, location, access, objects),
         policies=settings.policies(),
         max_clock_jump=Period.parse(settings.clock.max_jump),
         simulated=kind == "simulated",
         progress=progress,
     )
     return Lake(context, settings, access)
+
+
+def _hot(data_dir: Path, settings: Settings) -> HotStore:
+    from storage.hot import HotStore
+
+    resources = settings.resources
+    return HotStore(data_dir / "hot", data_dir / "tmp", resources.memory, resources.threads, resources.spill)
+
+
+def _archive(control_url: str, location: str, access: Access | None, objects: ObjectStore) -> Archive:
+    from storage.archive import Archive
+
+    return Archive(control_url, location, access, objects)
 
 
 @contextmanager
@@ -198,5 +215,5 @@ def _archive_place(data_dir: Path, settings: Settings) -> tuple[str, Access | No
         access = functools.cache(lambda: resolve_s3(archive.endpoint, archive.region, archive.path_style))
         bucket, prefix = split_s3(archive.url)
         return f"s3://{bucket}/{prefix}".rstrip("/"), access, S3Objects(bucket, access)
-    folder = url_to_path(archive.url) if archive.url else (data_dir / "archive").absolute()
+    folder = check_path(url_to_path(archive.url) if archive.url else (data_dir / "archive").absolute())
     return path_to_url(folder), None, LocalObjects(folder)

@@ -28,7 +28,8 @@ from ingest.recall import head_lines
 from ingest.sources import Source, expand, open_source, source_name
 from jobs.ingest import IngestOptions
 from jobs.parse import Outcome, outcome_of, parse_source
-from query.cells import as_json, harmless, plain_column
+from query.cells import plain_column
+from query.texts import as_json, harmless
 from transforms.pipeline import Pipeline, TransformOptions, build
 
 __all__ = ["Examination", "examine", "known_formats", "pipeline_for", "print_rows", "rendered", "show_examination"]

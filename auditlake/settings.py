@@ -18,8 +18,7 @@ from core.errors import UsageError
 from core.policy import Period, StreamPolicy
 from core.segment import QUARANTINE_SUFFIX, check_stream_name
 from jobs.schedule import check_cron
-from transforms.proxies import DEFAULT_HEADERS, Header, network
-from transforms.redact import DEFAULT_SECRET_NAMES
+from transforms.choices import DEFAULT_HEADERS, DEFAULT_SECRET_NAMES, Header, network
 
 __all__ = ["MASTER_KEY_VARIABLE", "Settings", "load"]
 
@@ -28,6 +27,7 @@ _PREFIX = "AUDITLAKE_"
 _NOT_SETTINGS = {MASTER_KEY_VARIABLE, "AUDITLAKE_DATA_DIR", "AUDITLAKE_CONFIG"}
 _KINDS = ("apache", "nginx", "w3c", "csv", "json")
 _FORMAT_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+_SCHEDULES = {"purge": "5 0 * * *", "roll": "20 0 * * *", "compact": "20 1 * * *", "upkeep": "50 1 * * *", "verify": "20 2 * * *"}
 _SIZE = re.compile(r"(\d{1,6})\s*(KB|MB|GB)\Z")
 
 
@@ -55,6 +55,11 @@ def size_bytes(text: str) -> int:
     return int(match[1]) * {"KB": 2**10, "MB": 2**20, "GB": 2**30}[match[2]]
 
 
+def _check_schedule(text: str) -> None:
+    if text not in _SCHEDULES.values():  # to import what reads them takes a while
+        check_cron(text)
+
+
 def _check_zone(name: str) -> None:
     if name != "UTC":  # the rest is imported only by those who need it
         from ingest.formats.times_zone import check_zone
@@ -64,7 +69,7 @@ def _check_zone(name: str) -> None:
 
 PeriodText = Annotated[str, AfterValidator(_as_value_error(Period.parse))]
 SizeText = Annotated[str, AfterValidator(_as_value_error(_check_size))]
-CronText = Annotated[str, AfterValidator(_as_value_error(check_cron))]
+CronText = Annotated[str, AfterValidator(_as_value_error(_check_schedule))]
 NetworkText = Annotated[str, AfterValidator(_as_value_error(network)), AfterValidator(lambda text: str(network(text)))]
 ZoneText = Annotated[str, AfterValidator(_as_value_error(_check_zone))]
 
@@ -93,7 +98,7 @@ class IngestSettings(_Section):
     """How files are read."""
 
     format: str = "auto"
-    batch: SizeText = "32MB"
+    batch: SizeText = "64MB"
     max_line: SizeText = "1MB"
     timezone: ZoneText = "UTC"
     trusted_proxies: list[NetworkText] = Field(default_factory=list)
@@ -200,10 +205,11 @@ class JobSettings(_Section):
 class JobsSettings(_Section):
     """The schedule."""
 
-    purge: JobSettings = JobSettings(schedule="5 0 * * *")
-    roll: JobSettings = JobSettings(schedule="20 0 * * *")
-    upkeep: JobSettings = JobSettings(schedule="50 1 * * *")
-    verify: JobSettings = JobSettings(schedule="20 2 * * *")
+    purge: JobSettings = JobSettings(schedule=_SCHEDULES["purge"])
+    roll: JobSettings = JobSettings(schedule=_SCHEDULES["roll"])
+    compact: JobSettings = JobSettings(schedule=_SCHEDULES["compact"])
+    upkeep: JobSettings = JobSettings(schedule=_SCHEDULES["upkeep"])
+    verify: JobSettings = JobSettings(schedule=_SCHEDULES["verify"])
 
 
 class Settings(_Section):

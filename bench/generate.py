@@ -1,9 +1,10 @@
 """Writes log lines of the ``combined`` format as a busy site would: many of them, and the same bytes for the same seed.
 
 Requests, statuses and referrers come from real lines, agents by weight from real traffic. What decides the cost of enriching
-is kept at its real size, per million lines: about 100,000 distinct addresses (a fifth of them IPv6) and 5,000 distinct agents;
-one request in ten carries a query seen nowhere else, sizes vary, and one line in ten thousand is cut short.
-Times ascend over a span of days.
+is kept at its real size, and grows with the lines: for each million of them about 100,000 distinct addresses (a fifth of them
+IPv6) and 5,000 distinct agents, all of which may come at any time; fewer lines draw from as many agents as a million. One
+request in ten carries a query seen nowhere else, sizes vary, and one line in ten thousand is cut short. Times ascend over a
+span of days.
 
     python -m bench.generate 1000000 --seed 1 --day 2015-05-17 --days 4 --out access.log
 """
@@ -30,7 +31,7 @@ REAL_LINES = HERE.parent / "tests" / "data" / "logs" / "apache-combined" / "acce
 REAL_AGENTS = HERE / "data" / "user-agents.tsv.gz"
 
 LINES_PER_ADDRESS = 9.5
-AGENTS = 5_000
+AGENTS_PER_MILLION = 5_000
 COMMON_AGENTS_SHARE = 0.9
 """Part of the traffic that the agents of REAL_AGENTS make; the rest is the long tail."""
 CHUNK = 250_000
@@ -69,7 +70,7 @@ def generate(count: int, seed: int, day: dt.date, days: int = 1) -> Iterator[mem
     :param day: the first UTC day; times ascend from its beginning over ``days`` days.
     """
     random = np.random.default_rng(seed)
-    site = _site(random)
+    site = _site(random, max(1_000_000, count) * AGENTS_PER_MILLION // 1_000_000)
     addresses, odds = _addresses(random, max(1, round(count / LINES_PER_ADDRESS)))
     seconds = np.sort(random.integers(0, days * 86_400, count))
     for start in range(0, count, CHUNK):
@@ -118,9 +119,9 @@ def _sizes(random: Random, sizes: Numbers) -> pa.Array:
     return pc.if_else(sizes < 0, "-", varied)
 
 
-def _site(random: Random) -> Site:
+def _site(random: Random, agents_wanted: int) -> Site:
     matches = [match for line in REAL_LINES.read_bytes().splitlines() if (match := _REAL.match(line))]
-    agents, odds = _agents(random, sorted({match["agent"] for match in matches}))
+    agents, odds = _agents(random, sorted({match["agent"] for match in matches}), agents_wanted)
     return Site(
         requests=pa.array([match["request"] for match in matches], pa.binary()),
         statuses=pa.array([match["status"] + b" " for match in matches], pa.binary()),
@@ -131,17 +132,21 @@ def _site(random: Random) -> Site:
     )
 
 
-def _agents(random: Random, logged: list[bytes]) -> tuple[list[bytes], Numbers]:
+def _agents(random: Random, logged: list[bytes], wanted: int) -> tuple[list[bytes], Numbers]:
     """Agents of real traffic with their weights, then a tail: those of the real log, and further builds of all of them."""
     rows = [line.split(b"\t", 1) for line in gzip.decompress(REAL_AGENTS.read_bytes()).splitlines()]
     common = [agent.replace(b"\\", b"\\\\").replace(b'"', b'\\"') for _, agent in rows]
-    known = dict.fromkeys([*common, *logged])
-    while len(known) < AGENTS:
-        known.setdefault(_other_build(random, list(known)[int(random.integers(0, len(common) + len(logged)))]))
+    agents = list(dict.fromkeys([*common, *logged]))
+    known = set(agents)
+    while len(agents) < wanted:
+        other = _other_build(random, agents[int(random.integers(0, len(common) + len(logged)))])
+        if other not in known:
+            known.add(other)
+            agents.append(other)
     weights = np.array([float(weight) for weight, _ in rows])
-    tail = 1 / np.arange(20, 20 + len(known) - len(common))
+    tail = 1 / np.arange(20, 20 + len(agents) - len(common))
     odds = np.concatenate([weights / weights.sum() * COMMON_AGENTS_SHARE, tail / tail.sum() * (1 - COMMON_AGENTS_SHARE)])
-    return list(known), _cumulative(odds)
+    return agents, _cumulative(odds)
 
 
 def _other_build(random: Random, agent: bytes) -> bytes:

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from core.errors import AuditlakeError, LockedError
+from core.events import Event
 from core.segment import Segment, SegmentState
 from storage import pointers
 from storage.archive import Archive
 from storage.control import Control
+from storage.digest import METHOD
 from storage.hot import HotStore
 from storage.keys import KeyRing
 from storage.ledger import ChainReport, Ledger
@@ -134,9 +136,14 @@ def _digests(stores: Stores) -> dict[Segment, str]:
         if event.kind == "SegmentPurged":
             sums.pop(event.segment, None)
         else:
-            total = int(sums.get(event.segment, "0"), 16) + int(event.body["digest"], 16)
-            sums[event.segment] = f"{total % 2**64:016x}"
+            sums[event.segment] = _added(sums.get(event.segment, "0"), event)
     return sums
+
+
+def _added(known: str, event: Event) -> str:
+    if event.body.get("method") != METHOD or " " in known:
+        return "of another construction"
+    return f"{(int(known, 16) + int(event.body['digest'], 16)) % 2**64:016x}"
 
 
 def _residue(stores: Stores, states: dict[Segment, SegmentState]) -> Iterator[str]:

@@ -30,6 +30,8 @@ class Kind:
     ROLL_STARTED = "RollStarted"
     ARCHIVE_VERIFIED = "ArchiveVerified"
     SEGMENT_ROLLED = "SegmentRolled"
+    COMPACTION_STARTED = "CompactionStarted"
+    SEGMENT_COMPACTED = "SegmentCompacted"
     PURGE_STARTED = "PurgeStarted"
     RESIDUE_FOUND = "ResidueFound"
     SEGMENT_PURGED = "SegmentPurged"

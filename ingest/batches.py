@@ -12,7 +12,7 @@
 import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -51,12 +51,12 @@ class Limits:
     """How chunks are cut.
 
     :param batch_bytes: uncompressed bytes of a chunk, about; 1 to 2**30.
-    :param batch_lines: lines of a chunk, at most.
+    :param batch_lines: lines of a chunk, at most: two of DuckDB's row groups, so that none is written half full and again.
     :param line_bytes: the longest line that is not set aside, without its terminator; up to 2**29.
     """
 
     batch_bytes: int = 64 << 20
-    batch_lines: int = 1 << 20
+    batch_lines: int = 2 * 122_880
     line_bytes: int = 1 << 20
 
     def __post_init__(self) -> None:
@@ -135,6 +135,11 @@ class Chunk:
         if len(newlines) == 0:
             return None
         return build_chunk(self.start, self._raw[: newlines[-1] + 1], newlines, self._opened, False, self._limits)
+
+    def bare(self) -> "Chunk":
+        """The same without its bytes and its lines: what is still told of it when they are done with."""
+        bytes_, numbers = np.empty(0, np.uint8), np.empty(0, np.int64)
+        return replace(self, good=Lines(bytes_, numbers, numbers), numbers=numbers, offsets=numbers, _ends=numbers, _raw=bytes_)
 
     def rejected(self, numbers: Numbers, reasons: Sequence[str]) -> pa.RecordBatch:
         """Good lines that a format rejected, as :data:`SET_ASIDE`, with the bytes they have in the source.

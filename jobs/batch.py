@@ -21,6 +21,7 @@ from core.events import Kind
 from core.policy import purge_due
 from core.schema import QUARANTINE_COLUMNS
 from core.segment import QUARANTINE_SUFFIX, Segment
+from core.star import Coded, Star
 from ingest.batches import Chunk
 from ingest.formats import Format, Parsed, State, parse
 from ingest.formats.following import formats_used
@@ -53,7 +54,7 @@ class Batch:
     id: str
     stream: str
     lines: int
-    rows: Mapping[dt.date, pa.Table]
+    rows: Mapping[dt.date, Star]
     rejected: pa.Table
     refused: int
     newest: dt.date
@@ -63,7 +64,7 @@ class Batch:
     @property
     def days(self) -> dict[dt.date, int]:
         """Rows of each day."""
-        return {day: table.num_rows for day, table in self.rows.items()}
+        return {day: rows.num_rows for day, rows in self.rows.items()}
 
     @property
     def stored(self) -> int:
@@ -109,7 +110,7 @@ def prepare(ctx: Context, road: Road, chunk: Chunk, batch: str, state: State = N
     future = pc.and_not(pc.greater(parsed.rows["event_time"], latest), refused)
     kept = pc.invert(pc.or_(refused, future))
     numbers = chunk.numbers[parsed.numbers]
-    rows = _complete(road.pipeline.apply(_only(parsed.rows, kept)), _only(days, kept), numbers[_mask(kept)], batch)
+    rows = _complete(road.pipeline.star(_only(parsed.rows, kept)), _only(days, kept), numbers[_mask(kept)], batch)
     early = parsed.numbers[_mask(future)]
     aside = [chunk.set_aside, chunk.rejected(parsed.rejected, parsed.reasons), chunk.rejected(early, [FUTURE] * len(early))]
     rejected = _quarantine_rows(ctx, road, batch, pa.Table.from_batches(aside))
@@ -141,7 +142,7 @@ def store(
     :param replaces: rejected lines that it makes good; then the batch is left recorded and not settled.
     """
     quarantine = Segment(batch.stream + QUARANTINE_SUFFIX, utc_day(ctx.clock.now()))
-    tables = {Segment(batch.stream, day): table for day, table in batch.rows.items()}
+    tables: dict[Segment, Star | pa.Table] = {Segment(batch.stream, day): rows for day, rows in batch.rows.items()}
     if batch.rejected.num_rows:
         tables[quarantine] = batch.rejected
     opened = OpenBatch(batch.id, batch.stream, tuple(tables), replaces, recorded=True)
@@ -193,14 +194,10 @@ def _mask(flags: pa.Array) -> np.ndarray:
     return np.asarray(flags.to_numpy(zero_copy_only=False), dtype=bool)
 
 
-def _complete(rows: pa.RecordBatch, days: pa.Array, numbers: np.ndarray, batch: str) -> pa.Table:
-    named = {
-        "event_day": days,
-        "ingest_batch": pa.repeat(pa.scalar(batch), len(days)),
-        "ingest_row": pa.array(numbers, pa.int64()),
-    }
-    kept = [name for name in rows.schema.names if name not in named]
-    return pa.table({**{name: rows[name] for name in kept}, **named})
+def _complete(rows: Star, days: pa.Array, numbers: np.ndarray, batch: str) -> Star:
+    facts = {name: rows.facts[name] for name in rows.facts.schema.names} | {"event_day": days, "ingest_row": pa.array(numbers, pa.int64())}
+    named = Coded(np.zeros(len(days), np.int32), pa.RecordBatch.from_arrays([pa.array([batch])], names=["ingest_batch"]))
+    return Star(pa.table(facts), {**rows.dimensions, "batch": named})
 
 
 def _only(values: Any, wanted: pa.Array) -> Any:
@@ -208,18 +205,18 @@ def _only(values: Any, wanted: pa.Array) -> Any:
     return values if pc.all(wanted, min_count=0).as_py() else values.filter(wanted)
 
 
-def _by_day(rows: pa.Table) -> dict[dt.date, pa.Table]:
+def _by_day(rows: Star) -> dict[dt.date, Star]:
     """The rows of each day; a log is nearly in order of time, so a day is a few slices, which cost no copy."""
-    days = rows["event_day"].combine_chunks()
+    days = rows.facts["event_day"].combine_chunks()
     codes = days.cast(pa.int32()).to_numpy()
     bounds = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
     if len(bounds) > _MOST_SLICES:
         return {day: rows.filter(pc.equal(days, pa.scalar(day, pa.date32()))) for day in pc.unique(days).to_pylist()}
-    slices: dict[dt.date, list[pa.Table]] = {}
+    slices: dict[dt.date, list[tuple[int, int]]] = {}
     for start, end in pairwise(bounds):
         if end > start:
-            slices.setdefault(days[start].as_py(), []).append(rows.slice(start, end - start))
-    return {day: pa.concat_tables(parts) for day, parts in slices.items()}
+            slices.setdefault(days[start].as_py(), []).append((start, end))
+    return {day: rows.parts(parts) for day, parts in slices.items()}
 
 
 def _quarantine_rows(ctx: Context, road: Road, batch: str, lines: pa.Table) -> pa.Table:

@@ -1,20 +1,28 @@
-"""What every job is handed: the stores, the policy and the clock of one data directory. Frozen; a job changes the stores only."""
+"""What every job is handed: the stores, the policy and the clock of one data directory. Frozen; a job changes the stores only.
+
+Hot files and archive are opened when they are first asked for: what moves rows takes a while to import, and not every command does.
+"""
+
+from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.clock import Clock
 from core.errors import AuditlakeError
 from core.policy import Decision, Hold, Period, StreamPolicy, plan
 from core.segment import Segment
-from storage.archive import Archive
 from storage.control import Control
-from storage.hot import HotStore
 from storage.keys import KeyRing
 from storage.ledger import Ledger
+
+if TYPE_CHECKING:
+    from storage.archive import Archive
+    from storage.hot import HotStore
 
 __all__ = ["Context", "Outcome", "Progress", "silent"]
 
@@ -35,13 +43,23 @@ class Context:
     control: Control
     ledger: Ledger
     keys: KeyRing
-    hot: HotStore
-    archive: Archive
+    open_hot: Callable[[], HotStore]
+    open_archive: Callable[[], Archive]
     policies: Mapping[str, StreamPolicy]
     max_clock_jump: Period
     simulated: bool = False
     holds: tuple[Hold, ...] = ()
     progress: Progress = silent
+
+    @cached_property
+    def hot(self) -> HotStore:
+        """The hot files."""
+        return self.open_hot()
+
+    @cached_property
+    def archive(self) -> Archive:
+        """The archive."""
+        return self.open_archive()
 
     def decisions(self, action: str | None = None, at: dt.datetime | None = None) -> tuple[Decision, ...]:
         """What is due now (or ``at``), of one action or all."""
@@ -61,9 +79,9 @@ class Context:
 
     def close(self) -> None:
         """Let go of every store."""
-        self.hot.close()
-        self.archive.close()
-        self.control.close()
+        for store in (self.__dict__.get("hot"), self.__dict__.get("archive"), self.control):
+            if store is not None:
+                store.close()
 
 
 @dataclass(frozen=True)

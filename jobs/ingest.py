@@ -1,7 +1,8 @@
 """Ingest: sources -> chunks -> format -> transforms -> hot, each line exactly once.
 
 ``read == stored + quarantined + refused + repeated`` for every run; lines that hold no event of their own stand beside it, as
-``eventless``. One source that cannot be read stops no other. While one batch is written the next is read and parsed.
+``eventless``. One source that cannot be read stops no other. While one batch is written, the next is
+parsed and enriched, and the one after it read.
 """
 
 import hashlib
@@ -168,7 +169,7 @@ def _size(source: Source) -> int:
 
 
 class _Preparer:
-    """Reads one source and makes its chunks ready; runs beside the writer."""
+    """Reads one source and makes its chunks ready, beside the writer: two stages, each a chunk ahead of the next."""
 
     def __init__(self, ctx: Context, source: Source, options: IngestOptions, pipeline: Pipeline) -> None:
         self._ctx = ctx
@@ -181,7 +182,7 @@ class _Preparer:
         try:
             with open_source(self._source) as reader:
                 reading = Reading(reader, self._options.format, self._options.formats, self._options.limits)
-                for event in follow(reader, self._lookup, self._options.limits):
+                for event in _one_ahead(follow(reader, self._lookup, self._options.limits)):
                     yield self._prepared(reading, event)
         except UndetectedError as error:
             raise _SourceError(AuditlakeError(f"{source_name(self._source)!r}: {error.problem}", error.hint)) from error
@@ -198,7 +199,8 @@ class _Preparer:
         chunk, road = fresh.chunk, self._road(reading.form(fresh.chunk))
         batch, reading.state, _, begun = prepare(self._ctx, road, chunk, fresh.batch, reading.state)
         work = _Work(fresh, chunk.without_last_line() if begun else chunk, batch, choice=reading.choice)
-        return self._with_fragment(work) if _ends_in_fragment(chunk, batch) else work
+        work = self._with_fragment(work) if _ends_in_fragment(chunk, batch) else work
+        return replace(work, fresh=replace(fresh, chunk=chunk.bare()), chunk=work.chunk.bare() if work.chunk else None)
 
     def _road(self, form: Format) -> Road:
         return Road(self._options.stream, form, self._pipeline, source_name(self._source))

@@ -1,10 +1,15 @@
 """Roll: move days that have been hot long enough into the archive. Hot is given up only for a verified archive.
 
-For each day: ledger RollStarted -> write Parquet -> commit the Iceberg snapshot -> read back and compare count and digest
--> in one transaction switch what readers see, destroy the hot file's key and note ArchiveVerified -> unlink the hot file
--> ledger SegmentRolled. A commit that readers do not see yet is found by a retry as a difference between the table and
-the readers' pointer: it is used when its content is the hot file's, else taken back.
+For each day: ledger RollStarted -> write Parquet, and read each file back while the next is written -> compare count and
+digest -> commit the Iceberg snapshot -> in one transaction switch what readers see, destroy the hot file's key and note
+ArchiveVerified -> unlink the hot file -> ledger SegmentRolled. A commit that readers do not see yet is found by a retry as a
+difference between the table and the readers' pointer: it is used when its content is the hot file's, else taken back.
 """
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
 
 from core.errors import AuditlakeError
 from core.events import Kind
@@ -13,13 +18,11 @@ from jobs.context import Context, Outcome
 from jobs.recovery import finish_roll, recover
 from storage import pointers
 from storage.archive import ArchivedFile
-from storage.digest import Digest
+from storage.archive_files import group_rows
+from storage.digest import EMPTY, METHOD, Digest
 from storage.objects import Failure
 
-__all__ = ["roll", "take_back_unseen", "tidy"]
-
-_ORDER = "source_ip, source_address, event_time, ingest_batch, ingest_row"
-"""Rows of one client beside each other: the smallest files, and the fewest to open for one address."""
+__all__ = ["roll", "show_compacted", "take_back_unseen", "tidy", "write_and_read_back"]
 
 
 def roll(ctx: Context, dry_run: bool = False) -> Outcome:
@@ -49,7 +52,8 @@ def roll(ctx: Context, dry_run: bool = False) -> Outcome:
 def take_back_unseen(ctx: Context, stream: str, keep: list[Segment]) -> dict[Segment, list[ArchivedFile]]:
     """Files that are in the table and that readers do not see: what an unfinished roll left.
 
-    Those of the segments in ``keep`` are returned; the others are taken out of the table.
+    Those of the segments in ``keep`` are returned; the others are taken out of the table. But those that a compaction has put
+    in the place of others, after it compared them, stay, and readers see them from now on.
     """
     visible = pointers.get(ctx.control, stream)
     if visible == ctx.archive.metadata(stream):
@@ -59,8 +63,23 @@ def take_back_unseen(ctx: Context, stream: str, keep: list[Segment]) -> dict[Seg
     for file in ctx.archive.files(stream):
         if file.path not in seen:
             unseen.setdefault(file.segment, []).append(file)
+    compacted = [file for files in unseen.values() for file in files if file.is_compacted]
+    if compacted:  # then nothing else is unseen: a compaction begins by taking that back
+        show_compacted(ctx, stream, compacted)
+        return {}
     ctx.archive.remove(stream, [file for segment, files in unseen.items() if segment not in keep for file in files])
     return {segment: files for segment, files in unseen.items() if segment in keep}
+
+
+def show_compacted(ctx: Context, stream: str, files: list[ArchivedFile]) -> None:
+    """Let readers see files in the place of those that they were made of."""
+    newest = ctx.archive.metadata(stream)
+    with ctx.control.write() as connection:
+        pointers.put(connection, stream, newest)
+        for segment in sorted({file.segment for file in files}):
+            new = [file for file in files if file.segment == segment]
+            figures = {"rows": sum(file.rows for file in new), "files": len(new), "bytes": sum(file.bytes for file in new)}
+            ctx.ledger.append(connection, Kind.SEGMENT_COMPACTED, stream=stream, day=segment.day.isoformat(), **figures)
 
 
 def tidy(ctx: Context, stream: str) -> list[Failure]:
@@ -75,14 +94,7 @@ def _roll_segment(ctx: Context, segment: Segment, unseen: list[ArchivedFile]) ->
         event = ctx.ledger.append(connection, Kind.ROLL_STARTED, stream=segment.stream, day=segment.day.isoformat())
     key = ctx.key(segment)
     wanted = ctx.hot.digest(segment, key)
-    files = _usable(ctx, segment, unseen, wanted) or _write(ctx, segment, key, f"r{event.seq}")
-    found = ctx.archive.digest(file.path for file in files)
-    if found != wanted:
-        ctx.archive.remove(segment.stream, files)
-        raise AuditlakeError(
-            f"archive of {segment} holds {found.rows} rows, digest {found.sum}, and hot {wanted.rows} rows, digest {wanted.sum}",
-            "the day stays hot; run the roll again",
-        )
+    files = _usable(ctx, segment, unseen, wanted) or _write(ctx, segment, f"r{event.seq}", key, wanted)
     _switch(ctx, segment, files, wanted)
     finish_roll(ctx, segment)
     return wanted.rows
@@ -95,12 +107,27 @@ def _usable(ctx: Context, segment: Segment, unseen: list[ArchivedFile], wanted: 
     return []
 
 
-def _write(ctx: Context, segment: Segment, key: str, name: str) -> list[ArchivedFile]:
-    with ctx.hot.read(segment, key, _ORDER) as rows:
-        paths = ctx.archive.write(segment, name, rows)
+def _write(ctx: Context, segment: Segment, name: str, key: str, wanted: Digest) -> list[ArchivedFile]:
+    with ctx.hot.in_order(segment, key, group_rows(wanted.rows)) as rows:
+        paths, found = write_and_read_back(ctx, segment, name, rows, wanted.rows)
+    if found != wanted:
+        raise AuditlakeError(
+            f"archive of {segment} holds {found.rows} rows, digest {found.sum}, and hot {wanted.rows} rows, digest {wanted.sum}",
+            "the day stays hot; run the roll again",
+        )
     if paths:
         ctx.archive.commit(segment, name, paths)
     return [file for file in ctx.archive.files(segment.stream) if file.segment == segment and file.is_of(name)]
+
+
+def write_and_read_back(ctx: Context, segment: Segment, name: str, rows: Iterable[pa.RecordBatch], count: int) -> tuple[list[str], Digest]:
+    """Write sorted rows into files that are not yet part of the table; returns their URLs and what is read back from there."""
+    paths, digests = [], []
+    with ThreadPoolExecutor(1) as beside:
+        for path in ctx.archive.written(segment, name, rows, count):
+            paths.append(path)
+            digests.append(beside.submit(ctx.archive.digest, [path]))
+    return paths, sum((digest.result() for digest in digests), EMPTY)
 
 
 def _switch(ctx: Context, segment: Segment, files: list[ArchivedFile], digest: Digest) -> None:
@@ -115,6 +142,7 @@ def _switch(ctx: Context, segment: Segment, files: list[ArchivedFile], digest: D
             day=segment.day.isoformat(),
             rows=digest.rows,
             digest=digest.sum,
+            method=METHOD,
             files=len(files),
             bytes=sum(file.bytes for file in files),
         )

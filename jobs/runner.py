@@ -9,16 +9,18 @@ import sqlalchemy as sa
 from core.clock import to_iso
 from core.errors import AuditlakeError, UsageError
 from core.events import Kind
+from jobs.compact import compact
 from jobs.context import Context, Outcome
 from jobs.purge import purge
 from jobs.roll import roll
+from jobs.schedule import NIGHT
 from jobs.upkeep import upkeep
 from jobs.verify import run_verify
 from storage import control as db
 
 __all__ = ["JOBS", "JobRun", "history", "last_success", "run"]
 
-JOBS: dict[str, Callable[[Context, bool], Outcome]] = {"purge": purge, "roll": roll, "upkeep": upkeep, "verify": run_verify}
+JOBS: dict[str, Callable[[Context, bool], Outcome]] = dict(zip(NIGHT, (purge, roll, compact, upkeep, run_verify), strict=True))
 """Every job, in the order in which a night runs them."""
 
 _HISTORY = dt.timedelta(days=800)

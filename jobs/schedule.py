@@ -1,21 +1,27 @@
 """When jobs run: cron times in UTC, one job at a time, what was missed caught up at start.
 
 Cron fields are those of APScheduler's ``CronTrigger.from_crontab``
-(https://apscheduler.readthedocs.io/en/3.x/modules/triggers/cron.html).
+(https://apscheduler.readthedocs.io/en/3.x/modules/triggers/cron.html). APScheduler is imported where it is used: every command
+reads the settings, and few ask when a job is due.
 """
+
+from __future__ import annotations
 
 import datetime as dt
 import signal
 from collections.abc import Callable, Mapping, Sequence
-
-from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.cron import CronTrigger
+from typing import TYPE_CHECKING
 
 from core.clock import UTC
 from core.errors import UsageError
 
-__all__ = ["check_cron", "missed", "next_due", "run_until_stopped"]
+if TYPE_CHECKING:
+    from apscheduler.triggers.cron import CronTrigger
+
+__all__ = ["NIGHT", "check_cron", "missed", "next_due", "run_until_stopped"]
+
+NIGHT = ("purge", "roll", "compact", "upkeep", "verify")
+"""The names of the jobs, in the order in which a night runs them."""
 
 
 def check_cron(schedule: str) -> None:
@@ -45,6 +51,9 @@ def run_until_stopped(schedules: Mapping[str, str], first: Sequence[str], run: C
 
     :param run: runs a job by its name; it must not raise.
     """
+    from apscheduler.executors.pool import ThreadPoolExecutor
+    from apscheduler.schedulers.background import BackgroundScheduler
+
     scheduler = BackgroundScheduler(
         timezone=UTC,
         executors={"default": ThreadPoolExecutor(1)},
@@ -64,6 +73,8 @@ def run_until_stopped(schedules: Mapping[str, str], first: Sequence[str], run: C
 
 
 def _trigger(schedule: str) -> CronTrigger:
+    from apscheduler.triggers.cron import CronTrigger
+
     try:
         return CronTrigger.from_crontab(schedule, timezone=UTC)
     except ValueError as error:

@@ -1,25 +1,20 @@
-"""Values of a result as plain values (for JSON), as text (for CSV) and as safe text (for a terminal).
+"""Values of a result as plain values (for JSON) and as text (for CSV).
 
 Times in UTC end in ``Z`` (ISO 8601), times without a zone end in nothing; days are ISO; intervals are ISO 8601 durations;
 binary values are hexadecimal; not-a-number and infinities are null; whole decimals are integers, others the nearest double.
 """
 
 import datetime as dt
-import json
 import math
-import re
 from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from core.errors import UsageError
+from query.texts import as_json, as_text
 
-__all__ = ["as_json", "harmless", "plain_column", "safe", "text_column"]
-
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]")
-_CONTROL = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+__all__ = ["plain_column", "text_column"]
 
 
 def plain_column(name: str, column: pa.Array) -> list[Any]:
@@ -51,24 +46,11 @@ def text_column(name: str, column: pa.Array) -> pa.Array:
     if pa.types.is_boolean(kind) or pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
         return column
     if pa.types.is_floating(kind):
+        import pyarrow.compute as pc  # takes a while, and few results need it
+
         return pc.if_else(pc.is_finite(column), column, pa.scalar(None, kind))
     values = plain_column(name, column)
     return pa.array([v if v is None or isinstance(v, str) else as_json(v) for v in values], pa.string())
-
-
-def as_json(value: Any) -> str:
-    """JSON text that a terminal may receive: control characters of every kind are escaped."""
-    return harmless(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
-
-
-def harmless(text: str) -> str:
-    """JSON text with those control characters escaped that JSON itself lets pass."""
-    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-def safe(text: str) -> str:
-    """The text with every character escaped that could steer a terminal or turn its direction: logs are written by strangers."""
-    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def _plain(value: Any) -> Any:
@@ -95,8 +77,3 @@ def _plain_scalar(value: Any) -> Any:
     if isinstance(value, pa.MonthDayNano):
         return f"P{value.months}M{value.days}DT{Decimal(value.nanoseconds).scaleb(-9).normalize():f}S"
     return str(value)
-
-
-def as_text(value: Any) -> str:
-    """A plain value as text: strings as they are, all else as JSON."""
-    return value if isinstance(value, str) else as_json(value)

@@ -14,19 +14,19 @@ import functools
 import json
 import re
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 
 from core.errors import UsageError
+from query.days import conditions
 from query.errors import one_line
 from query.functions import FORMATS, SCALARS, SIZED, TABLE_FUNCTIONS
+from query.needs import VIEW, columns_of, fold
 from storage import extensions
 
-__all__ = ["LONGEST", "VIEW", "check"]
-
-VIEW = "requests"
-"""The one table."""
+__all__ = ["LONGEST", "VIEW", "Statement", "check", "examine"]
 
 LONGEST = 100_000
 """Longest statement, in characters."""
@@ -48,10 +48,31 @@ _FILES = re.compile(r"read_|parquet_|glob\Z|sniff_|iceberg_")
 _parser_lock = threading.Lock()
 
 
+@dataclass(frozen=True)
+class Statement:
+    """A statement that may run.
+
+    :param columns: the columns of the view that it can see; ``None`` when it does not read the view.
+    :param days: conditions that every day it can meet fulfils (:mod:`query.days`).
+    """
+
+    text: str
+    columns: frozenset[str] | None
+    days: tuple[dict[str, Any], ...] = ()
+
+
 def check(sql: str) -> str:
     """The statement itself, when it may run.
 
     :raises UsageError: it is not one SELECT over ``requests``, or uses what is not allowed; says which.
+    """
+    return examine(sql).text
+
+
+def examine(sql: str) -> Statement:
+    """The statement, when it may run, and what it needs of the view.
+
+    :raises UsageError: as :func:`check`.
     """
     statements = _parse(_plain_text(sql))
     if len(statements) != 1:
@@ -60,7 +81,7 @@ def check(sql: str) -> str:
         _walk(statements[0], frozenset())
     except RecursionError:
         raise UsageError("the statement is nested too deeply", "write it flatter, with WITH") from None
-    return sql
+    return Statement(sql, columns_of(statements[0]), conditions(statements[0]))
 
 
 def _plain_text(sql: str) -> str:
@@ -144,10 +165,10 @@ def _walk_query(node: dict[str, Any], scope: _Scope) -> None:
         if not _CTE_NAME.match(entry["key"]):
             raise UsageError(f"a WITH may not be named {entry['key']!r}", "use letters, digits and underscores")
         _walk(entry["value"], scope)
-        scope |= {_fold(entry["key"])}
+        scope |= {fold(entry["key"])}
     if node["type"] == "RECURSIVE_CTE_NODE":
         _walk(node["left"], scope)
-        _walk_values(node, scope | {_fold(node["cte_name"])}, ("cte_map", "left"))
+        _walk_values(node, scope | {fold(node["cte_name"])}, ("cte_map", "left"))
     else:
         _walk_values(node, scope, ("cte_map",))
 
@@ -173,7 +194,7 @@ def _check_table(table: dict[str, Any], scope: _Scope) -> None:
         name = ".".join(filter(None, (table.get("catalog_name"), table.get("schema_name"), name)))
     elif table.get("at_clause"):
         raise UsageError("AT (VERSION or TIMESTAMP) is not allowed", f"query {VIEW} as it is now")
-    elif _fold(name) in scope | {VIEW}:
+    elif fold(name) in scope | {VIEW}:
         return
     raise UsageError(f"table {name!r} is not allowed", f"query {VIEW}, or a name that WITH gives before")
 
@@ -190,7 +211,7 @@ def _check_expression(part: dict[str, Any]) -> None:
 
 
 def _check_name(function: dict[str, Any], allowed: frozenset[str], what: str) -> None:
-    name = _fold(function["function_name"])
+    name = fold(function["function_name"])
     if function.get("catalog") or function.get("schema", "") not in {"", "main"}:
         raise UsageError(f"a {what} may not be named through a schema: {name}", "write its plain name")
     if name in allowed:
@@ -204,7 +225,7 @@ def _check_name(function: dict[str, Any], allowed: frozenset[str], what: str) ->
 
 
 def _check_size(function: dict[str, Any]) -> None:
-    name, arguments = _fold(function["function_name"]), function.get("children", [])
+    name, arguments = fold(function["function_name"]), function.get("children", [])
     if name in SIZED and len(arguments) > SIZED[name]:
         size = _literal(arguments[SIZED[name]])
         if not isinstance(size, int) or size > LARGEST:
@@ -217,8 +238,3 @@ def _check_size(function: dict[str, Any]) -> None:
 
 def _literal(expression: dict[str, Any]) -> Any:
     return expression["value"].get("value") if expression.get("class") == "CONSTANT" else None
-
-
-def _fold(name: str) -> str:
-    """Lower case as DuckDB has it: of ASCII letters only."""
-    return name.encode().lower().decode()

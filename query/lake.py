@@ -16,30 +16,25 @@ import re
 import shutil
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from core.clock import UTC
 from core.errors import AuditlakeError, LockedError, UsageError
-from core.schema import COLUMNS, EVENT_TIME
+from core.schema import COLUMNS, Column
 from core.steps import step
+from query.days import possible_days
 from query.errors import ViewMovedError, explain, one_line
+from query.needs import EVERY_COLUMN
 from storage import extensions
 
 __all__ = ["HotFile", "LakeView", "S3Access", "open_lake"]
 
-_SQL_TYPES = {
-    pa.string(): "VARCHAR",
-    pa.int32(): "INTEGER",
-    pa.int64(): "BIGINT",
-    pa.float64(): "DOUBLE",
-    pa.date32(): "DATE",
-    EVENT_TIME: "TIMESTAMPTZ",
-}
 _LOCKED = ("Could not set lock", "Unique file handle conflict")
 _METADATA = "/metadata/"
 _SIZE = re.compile(r"[1-9]\d*(\.\d+)? ?[KMGT]i?B\Z", re.IGNORECASE)
@@ -112,18 +107,27 @@ class LakeView:
             raise ValueError(f"{self.archive!r} is not the location of an Iceberg metadata file")
 
 
-def open_lake(view: LakeView) -> duckdb.DuckDBPyConnection:
+def open_lake(
+    view: LakeView, columns: frozenset[str] | None = EVERY_COLUMN, days: Sequence[dict[str, Any]] = ()
+) -> duckdb.DuckDBPyConnection:
     """Open the view; the caller closes the connection.
 
+    :param columns: the columns that it has, for a statement that can see no other (:mod:`query.needs`); ``None`` for no view.
+    :param days: conditions on the days that it can meet (:mod:`query.days`); the others are left out of the hot ones.
     :raises LockedError: a writer holds a day file.
     :raises ViewMovedError: a day file or the archive's metadata is gone; build the view anew.
     :raises UsageError: a limit is no size or number.
     :raises AuditlakeError: a day file has another key or is damaged; an extension is missing.
     """
-    connection = _connect(view)
+    connection = _connect(view, columns is not None)
     try:
-        _attach_all(connection, view)
-        for statement in (*_clock_macros(view.now), _view(view), *_lock(view)):
+        for statement in _clock_macros(view.now):
+            connection.execute(statement)
+        if columns is not None:
+            possible = possible_days(connection, days, [file.day for file in view.hot])
+            seen = replace(view, hot=tuple(file for file in view.hot if file.day in possible))
+            connection.execute(_make_view(connection, seen, columns))
+        for statement in _lock(view):
             connection.execute(statement)
     except duckdb.Error as error:
         connection.close()
@@ -134,19 +138,20 @@ def open_lake(view: LakeView) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _connect(view: LakeView) -> duckdb.DuckDBPyConnection:
-    folder = _temp_folder(view.temp_dir)
+def _connect(view: LakeView, reads: bool) -> duckdb.DuckDBPyConnection:
+    """A connection without the view. A statement that does not read it needs no extension, and spills nothing: httpfs encrypts."""
+    folder = str(_temp_folder(view.temp_dir)) if reads else ""
     for name, size in {"memory_limit": view.memory_limit, "temp_limit": view.temp_limit}.items():
         if not _SIZE.match(size):
             raise UsageError(f"{name} {size!r} is not a size", "write a number and a unit, like 1GB")
     threads = {"threads": view.threads} if view.threads else {}
-    connection = extensions.connect(temp_directory=str(folder), python_enable_replacements=False, **threads)
+    connection = extensions.connect(temp_directory=folder, python_enable_replacements=False, **threads)
     try:
-        for name in ("httpfs", "iceberg") if view.archive else ("httpfs",):
-            extensions.load(connection, "iceberg" if name == "iceberg" else "httpfs")
+        if reads:
+            extensions.load(connection, "iceberg" if view.archive else "httpfs")
         for setting in _settings(view):
             connection.execute(setting)
-        if view.archive and view.s3:
+        if reads and view.archive and view.s3:
             connection.execute(_secret(_table_root(view.archive), view.s3))
     except (duckdb.Error, AuditlakeError) as error:
         connection.close()
@@ -216,16 +221,38 @@ def _attach_error(file: HotFile, error: duckdb.Error) -> AuditlakeError:
     return AuditlakeError(f"the hot file of {file.day} cannot be opened: {one_line(error)}", "run auditlake verify")
 
 
-def _view(view: LakeView) -> str:
-    """Rows of all places by column name: a day file made before a column was added gives nulls for it."""
-    empty = ", ".join(f"NULL::{_SQL_TYPES[column.type]} AS {column.name}" for column in COLUMNS)
-    hidden = f" WHERE ingest_batch NOT IN ({', '.join(map(_text, sorted(view.unfinished)))})" if view.unfinished else ""
-    places = [f"SELECT * FROM {file.database}.rows{hidden}" for file in view.hot]
+def _make_view(connection: duckdb.DuckDBPyConnection, view: LakeView, columns: frozenset[str]) -> str:
+    """Attach the days; the statement that makes the view over them.
+
+    Rows of all places come by column name: where a day or the archive was made before a column was added, it gives nulls. The
+    day comes first, since DuckDB reads the first column where it needs none, and this one takes next to no space.
+    """
+    from storage.day_tables import SQL_TYPES
+
+    _attach_all(connection, view)
+    wanted = [column for column in COLUMNS if column.name in columns]
+    inner = [*(column for column in COLUMNS if column.name == "event_day"), *(column for column in wanted if column.name != "event_day")]
+    empty = ", ".join(f"NULL::{SQL_TYPES[column.type]} AS {column.name}" for column in inner)
+    places = [f"SELECT {empty} WHERE false", *_hot_places(connection, view, inner)]
     if view.archive:
-        places.append(f"SELECT * FROM iceberg_scan({_text(view.archive)})")
-    rows = " UNION ALL BY NAME ".join([f"SELECT {empty} WHERE false", *places])
-    columns = ", ".join(f"{column.name}::{_SQL_TYPES[column.type]} AS {column.name}" for column in COLUMNS)
-    return f"CREATE VIEW requests AS SELECT {columns} FROM ({rows})"
+        listed = ", ".join(_text(column.name) for column in inner)
+        places.append(f"SELECT COLUMNS(name -> name IN ({listed})) FROM iceberg_scan({_text(view.archive)})")
+    cast = ", ".join(f"{column.name}::{SQL_TYPES[column.type]} AS {column.name}" for column in wanted or inner)
+    return f"CREATE VIEW requests AS SELECT {cast} FROM ({' UNION ALL BY NAME '.join(places)})"
+
+
+def _hot_places(connection: duckdb.DuckDBPyConnection, view: LakeView, columns: list[Column]) -> list[str]:
+    from storage.day_tables import tables_of, wide
+
+    if not view.hot:
+        return []
+    tables = tables_of(connection, *(file.database for file in view.hot))
+    if not view.unfinished:
+        return [wide(tables[file.database], file.database, columns) for file in view.hot]
+    hidden = f"WHERE ingest_batch NOT IN ({', '.join(map(_text, sorted(view.unfinished)))})"
+    named = [*columns, *(column for column in COLUMNS if column.name == "ingest_batch" and column not in columns)]
+    rows = {file.database: wide(tables[file.database], file.database, named) for file in view.hot}
+    return [f"SELECT {', '.join(column.name for column in columns)} FROM ({whole}) {hidden}" for whole in rows.values()]
 
 
 def _clock_macros(now: dt.datetime) -> list[str]:

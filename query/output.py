@@ -5,7 +5,8 @@ A terminal receives no control character out of a log. A file appears whole or n
 because results are personal data.
 """
 
-import io
+from __future__ import annotations
+
 import os
 import sys
 import tempfile
@@ -13,28 +14,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
 
 from core.errors import AuditlakeError, UsageError
 from core.steps import step
-from query.cells import as_json, as_text, plain_column, safe, text_column
+from query.cells import plain_column, text_column
 from query.run import Result
+from query.texts import as_json, safe
+
+if TYPE_CHECKING:
+    import pyarrow.csv as pa_csv
 
 __all__ = ["FORMATS", "TABLE_ROWS", "Written", "write"]
 
 TABLE_ROWS = 1_000
 """Rows that a table shows, unless told otherwise."""
-
-_CELL = 200
-_WIDTH = 10_000
 
 
 @dataclass(frozen=True)
@@ -103,6 +99,8 @@ def _whole_file(out: Path) -> Iterator[BinaryIO]:
 
 
 def _write_csv(result: Result, to: _Target) -> Written:
+    import pyarrow.csv as pa_csv
+
     rows, names = 0, [safe(name) if to.terminal else name for name in result.schema.names]
     writer: pa_csv.CSVWriter | None = None
     for batch in result.batches():
@@ -138,6 +136,8 @@ def _rows(names: list[str], batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
 
 
 def _write_parquet(result: Result, to: _Target) -> Written:
+    import pyarrow.parquet as pq
+
     rows, schema = 0, _parquet_schema(result.schema)
     with pq.ParquetWriter(pa.PythonFile(to.stream, mode="w"), schema, compression="zstd") as writer:
         for batch in result.batches():
@@ -163,57 +163,9 @@ def _is_foreign(kind: pa.DataType) -> bool:
 
 
 def _write_table(result: Result, to: _Target) -> Written:
-    shown, cut = _first_rows(result, to.table_rows)
-    names = [safe(name) for name in result.schema.names]
-    numbers = [pa.types.is_integer(t) or pa.types.is_floating(t) or pa.types.is_decimal(t) for t in result.schema.types]
-    text = io.TextIOWrapper(to.stream, encoding="utf-8", errors="backslashreplace", write_through=True)
-    console = Console(file=text, width=None if to.terminal else _WIDTH, force_terminal=to.terminal, emoji=False, highlight=False)
-    table = _grid(names, numbers, shown)
-    natural = Measurement.get(console, console.options.update(width=_WIDTH), table).maximum
-    if to.terminal and natural > console.width:
-        _print_records(console, names, shown)
-    else:
-        console.print(table)
-    counted = f"{len(shown)} row{'s' * (len(shown) != 1)}"
-    console.print(f"the first {counted}; there are more: write all with --format csv, json or parquet" if cut else counted)
-    text.detach()
-    return Written(len(shown), cut)
+    from query.table import write_table  # what draws it takes a while to import
 
-
-def _first_rows(result: Result, most: int) -> tuple[list[list[Text]], bool]:
-    shown: list[list[Text]] = []
-    for batch in result.batches():
-        part = batch.slice(0, most + 1 - len(shown))
-        columns = [plain_column(name, column) for name, column in zip(result.schema.names, part.columns, strict=True)]
-        shown += [[_cell(value) for value in row] for row in zip(*columns, strict=True)]
-        if len(shown) > most:
-            return shown[:most], True
-    return shown, False
-
-
-def _cell(value: Any) -> Text:
-    if value is None:
-        return Text("null", style="dim")
-    text = safe(as_text(value))
-    return Text(text if len(text) <= _CELL else text[: _CELL - 1] + "…")
-
-
-def _grid(names: list[str], numbers: list[bool], rows: list[list[Text]]) -> Table:
-    table = Table(header_style="bold")
-    for name, number in zip(names, numbers, strict=True):
-        table.add_column(Text(name), justify="right" if number else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _print_records(console: Console, names: list[str], rows: list[list[Text]]) -> None:
-    """One line for each value, for rows too wide for the terminal."""
-    width = max(map(len, names))
-    for number, row in enumerate(rows, start=1):
-        console.rule(f"row {number}", align="left")
-        for name, cell in zip(names, row, strict=True):
-            console.print(Text(f"{name:<{width}}  ").append_text(cell))
+    return Written(*write_table(result, to.stream, to.terminal, to.table_rows))
 
 
 FORMATS: dict[str, Callable[[Result, _Target], Written]] = {

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from core.errors import AuditlakeError
 from query.errors import explain
-from query.gate import check
+from query.gate import Statement, examine
 from query.lake import LakeView, open_lake
 
 __all__ = ["BATCH_ROWS", "Result", "run", "run_on"]
@@ -86,22 +86,23 @@ class Result:
         return explain(error) if expected and isinstance(error, Exception) else error
 
 
-def run(view: LakeView, sql: str, seconds: float | None = None) -> Result:
-    """Open the view, run the statement over it.
+def run(view: LakeView, sql: str | Statement, seconds: float | None = None) -> Result:
+    """Open as much of the view as the statement needs, and run it.
 
+    :param sql: a statement, or one that the gate has examined.
     :param seconds: how long the statement may run; ``None`` for as long as it takes.
     :raises UsageError: the gate or DuckDB refuses the statement.
     :raises ViewMovedError: a file of the view is gone: build the view anew.
     :raises LockedError: a writer holds a day file.
     :raises AuditlakeError: it ran too long, needs too much memory, or a file cannot be read.
     """
-    checked = check(sql)
-    return Result(open_lake(view), checked, seconds, owns=True)
+    statement = examine(sql) if isinstance(sql, str) else sql
+    return Result(open_lake(view, statement.columns, statement.days), statement.text, seconds, owns=True)
 
 
 def run_on(connection: duckdb.DuckDBPyConnection, sql: str, seconds: float | None = None) -> Result:
     """The same over a connection of ``query.lake.open_lake``, which stays open; one statement at a time."""
-    return Result(connection, check(sql), seconds, owns=False)
+    return Result(connection, examine(sql).text, seconds, owns=False)
 
 
 def _unique_names(schema: pa.Schema) -> pa.Schema:

@@ -16,9 +16,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy.exc import SQLAlchemyError
@@ -27,9 +28,9 @@ from core.errors import AuditlakeError, UsageError
 from core.schema import COLUMNS, by_name, stored_schema
 from core.segment import Segment
 from core.steps import step
-from storage import extensions
+from storage.archive_files import group_rows, in_groups, write_files
 from storage.control import check_path, prepare_sqlite
-from storage.digest import EMPTY, Digest, digest_of
+from storage.digest import EMPTY, Digest, digest_of_words, words
 from storage.objects import Access, Failure, ObjectStore, S3Access, StoredObject, given, url_to_path
 
 if TYPE_CHECKING:
@@ -40,12 +41,14 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
     from pyiceberg.table.snapshots import Snapshot
 
-__all__ = ["Archive", "ArchivedFile"]
+__all__ = ["COMPACTED", "Archive", "ArchivedFile"]
+
+COMPACTED = "c"
+"""What the names of files begin with that stand in the place of others; a roll's begin with r."""
 
 _NAMESPACE = "auditlake"
-_ROWS_PER_FILE = 4_000_000
-_ROWS_PER_GROUP = 500_000
-_ZSTD_LEVEL = 9
+_COLUMNS_AT_ONCE = 14
+_TEXTS = [column.name for column in COLUMNS if pa.types.is_string(column.type)]
 
 
 @dataclass(frozen=True, order=True)
@@ -60,6 +63,11 @@ class ArchivedFile:
     def is_of(self, roll: str) -> bool:
         """Whether that roll wrote it."""
         return self.path.rsplit("/", 1)[-1].startswith(f"{roll}-")
+
+    @property
+    def is_compacted(self) -> bool:
+        """Whether it was put in the place of others that held the same rows."""
+        return self.path.rsplit("/", 1)[-1].startswith(COMPACTED)
 
 
 class Archive:
@@ -93,14 +101,22 @@ class Archive:
         """Prefix of the segment's data files, with its final slash."""
         return f"{self.table_location(segment.stream)}data/event_day={segment.day.isoformat()}/"
 
-    def write(self, segment: Segment, roll: str, rows: Iterable[pa.RecordBatch]) -> list[str]:
-        """Write rows into Parquet files of the segment's partition, not yet part of the table; returns their URLs.
+    def write(self, segment: Segment, roll: str, rows: Iterable[pa.RecordBatch], count: int | None = None) -> list[str]:
+        """Write sorted rows into Parquet files of the segment's partition, not yet part of the table; returns their URLs.
 
+        :param count: how many rows there are; they are held in memory to be counted when it is not said.
         :raises AuditlakeError: they cannot be written.
         """
+        return [*self.written(segment, roll, rows, count)]
+
+    def written(self, segment: Segment, roll: str, rows: Iterable[pa.RecordBatch], count: int | None = None) -> Iterator[str]:
+        """As :meth:`write`, one URL at a time, each as soon as its file is whole."""
         with _reported(f"archive of {segment} cannot be written"):
             io = self._table(segment.stream).io
-            return [*_write_files(io, f"{self.day_location(segment)}{roll}", rows)]
+            if count is None:
+                rows = [*rows]
+                count = sum(batch.num_rows for batch in rows)
+            yield from write_files(io, f"{self.day_location(segment)}{roll}", in_groups(rows, group_rows(count)))
 
     def commit(self, segment: Segment, roll: str, paths: list[str]) -> None:
         """Make the files part of the table, in one snapshot that names the segment and the roll."""
@@ -109,6 +125,23 @@ class Archive:
             self._table(segment.stream).add_files(
                 paths, {"auditlake.segment": str(segment), "auditlake.roll": roll}, check_duplicate_files=False
             )
+
+    def replace(self, segment: Segment, name: str, paths: list[str], old: Iterable[ArchivedFile]) -> None:
+        """Put files in the place of others, in one snapshot that names the segment and what made them."""
+        from pyiceberg.table import _parquet_files_to_data_files
+
+        gone = {file.path for file in old}
+        with _reported(f"archive of {segment} cannot be committed"):
+            table = self._table(segment.stream)
+            tasks = [task.file for task in table.scan().plan_files() if task.file.file_path in gone]
+            added = [*_parquet_files_to_data_files(table.metadata, paths, table.io)]
+            properties = {"auditlake.segment": str(segment), "auditlake.compaction": name}
+            step("archive.replace")
+            with table.transaction() as transaction, transaction.update_snapshot(properties).overwrite() as snapshot:
+                for file in added:
+                    snapshot.append_data_file(file)
+                for file in tasks:
+                    snapshot.delete_data_file(file)
 
     def files(self, stream: str, metadata: str | None = None) -> list[ArchivedFile]:
         """The data files of the stream's table: as committed, or as that metadata file tells."""
@@ -127,16 +160,18 @@ class Archive:
         """Row count and content digest of data files, read back from where they are."""
         total = EMPTY
         for path in paths:
-            with (
-                _reported(f"archive file {path} cannot be read back"),
-                extensions.connect() as connection,
-                self._io().new_input(path).open() as stream,
-            ):
-                batches = (_plain(batch) for batch in pq.ParquetFile(stream).iter_batches(65_536))
-                connection.register("stored", pa.RecordBatchReader.from_batches(stored_schema(), batches))
-                connection.execute("SET TimeZone = 'UTC'")
-                total += digest_of(connection, "stored", COLUMNS)
+            with _reported(f"archive file {path} cannot be read back"), self._io().new_input(path).open() as stream:
+                file = pq.ParquetFile(stream, read_dictionary=_TEXTS)
+                for group in range(file.num_row_groups):
+                    total += _digest_of_group(file, group)
         return total
+
+    def read(self, paths: Iterable[str]) -> Iterator[pa.RecordBatch]:
+        """The rows of data files, in the stored columns."""
+        for path in paths:
+            with _reported(f"archive file {path} cannot be read"), self._io().new_input(path).open() as stream:
+                for batch in pq.ParquetFile(stream).iter_batches(65_536):
+                    yield batch.select(stored_schema().names).cast(stored_schema())
 
     def count(self, paths: Iterable[str]) -> int:
         """Rows in data files, as their own footers tell."""
@@ -314,44 +349,18 @@ def _io_properties(access: S3Access) -> dict[str, str]:
     return properties
 
 
-def _write_files(io: FileIO, stem: str, batches: Iterable[pa.RecordBatch]) -> Iterator[str]:
-    source = _grouped(batches)
-    group = next(source, None)
-    number = 0
-    while group is not None:
-        path = f"{stem}-{number:05d}.parquet"
-        number += 1
-        step("archive.write")
-        with io.new_output(path).create(overwrite=True) as stream, _writer(stream) as writer:
-            rows = 0
-            while group is not None and rows < _ROWS_PER_FILE:
-                writer.write_table(group, row_group_size=_ROWS_PER_GROUP)
-                rows += group.num_rows
-                group = next(source, None)
-            step("archive.close")
-        yield path
-
-
-def _writer(stream: Any) -> pq.ParquetWriter:
-    public = [column.name for column in COLUMNS if not column.personal]
-    return pq.ParquetWriter(stream, stored_schema(), compression="zstd", compression_level=_ZSTD_LEVEL, write_statistics=public)
-
-
-def _grouped(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    held: list[pa.RecordBatch] = []
-    rows = 0
-    for batch in batches:
-        held.append(_plain(batch))
-        rows += batch.num_rows
-        if rows >= _ROWS_PER_GROUP:
-            yield pa.Table.from_batches(held)
-            held, rows = [], 0
-    if rows:
-        yield pa.Table.from_batches(held)
-
-
-def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
-    return batch.select([column.name for column in COLUMNS]).cast(stored_schema())
+def _digest_of_group(file: pq.ParquetFile, group: int) -> Digest:
+    """The digest of a row group, some columns at a time: all of them fill a few hundred megabytes."""
+    parts = np.zeros(file.metadata.row_group(group).num_rows, np.uint64)
+    for start in range(0, len(COLUMNS), _COLUMNS_AT_ONCE):
+        columns = COLUMNS[start : start + _COLUMNS_AT_ONCE]
+        rows = file.read_row_group(group, [column.name for column in columns])
+        for column in columns:  # text as a dictionary is as good; any other type that is not the column's is a fault
+            kind = rows.schema.field(column.name).type
+            if (kind.value_type if pa.types.is_dictionary(kind) else kind) != column.type:
+                raise ValueError(f"column {column.name} is {kind}")
+        parts += words(rows, columns)
+    return digest_of_words(parts)
 
 
 def _reachable(table: Table) -> set[str]:

@@ -18,30 +18,34 @@ import duckdb
 import pyarrow as pa
 
 from core.errors import AuditlakeError, LockedError
-from core.schema import COLUMNS, QUARANTINE_COLUMNS, Column
+from core.schema import stored_schema
 from core.segment import Segment
+from core.star import Star, encode
 from core.steps import step
 from storage import extensions
+from storage.day_order import digest_of_day, in_order
+from storage.day_tables import (
+    Numbering,
+    columns_of,
+    copy_without,
+    create,
+    delete_batch,
+    insert,
+    insert_flat,
+    state_of,
+    tables_of,
+    wide,
+)
 from storage.digest import Digest, digest_of
 
 __all__ = ["HotStore", "columns_of"]
 
 _LOCK_WAIT_SECONDS = 30.0
-_TYPES = {
-    pa.string(): "VARCHAR",
-    pa.int32(): "INTEGER",
-    pa.int64(): "BIGINT",
-    pa.float64(): "DOUBLE",
-    pa.date32(): "DATE",
-    pa.binary(): "BLOB",
-    pa.timestamp("us", tz="UTC"): "TIMESTAMP WITH TIME ZONE",
-}
+_FILES_REMEMBERED = 4
+_LOGGED = "1MB"
+"""Rows of about so many bytes are written into the log first; more go into the file at once, which takes half the time. Either is
+whole or not at all, and a full disk leaves the file as it was."""
 _FILE = re.compile(r"(\d{4}-\d{2}-\d{2})\.duckdb")
-
-
-def columns_of(segment: Segment) -> tuple[Column, ...]:
-    """The columns of a segment's rows: requests, or rejected lines."""
-    return QUARANTINE_COLUMNS if segment.is_quarantine else COLUMNS
 
 
 class HotStore:
@@ -67,6 +71,7 @@ class HotStore:
         self._threads = threads or os.cpu_count() or 1
         self._config["threads"] = self._threads
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self._numbers: dict[Segment, Numbering] = {}
 
     def path(self, segment: Segment) -> Path:
         """Where the segment's file is or would be."""
@@ -86,7 +91,7 @@ class HotStore:
             if path.is_file():
                 yield Segment(path.parent.name, _day_of(path.name)), path
 
-    def append(self, segment: Segment, key: str, rows: pa.Table, batch: str) -> bool:
+    def append(self, segment: Segment, key: str, rows: pa.Table | Star, batch: str) -> bool:
         """Write a batch's rows durably; returns False, and writes nothing, when the batch is there already.
 
         One thread writes: the next batch is parsed beside it, and two writers need twice the memory and a third more time.
@@ -98,18 +103,37 @@ class HotStore:
         with self._attached(segment, key) as connection:
             if connection.execute("SELECT 1 FROM day.batches WHERE batch = ?", [batch]).fetchone():
                 return False
-            connection.register("incoming", rows)
             connection.execute("SET threads = 1")
             step("hot.insert")
+            known = self._numbers.pop(segment, None)
             try:
                 with _transaction(connection):
-                    connection.execute("INSERT INTO day.rows BY NAME SELECT * FROM incoming")
+                    known = self._insert(connection, segment, rows, known)
                     connection.execute("INSERT INTO day.batches VALUES (?, ?)", [batch, rows.num_rows])
+                self._remember(connection, segment, known)
             finally:
-                connection.unregister("incoming")
                 connection.execute(f"SET threads = {self._threads}")
             step("hot.checkpoint")
         return True
+
+    def _insert(
+        self, connection: duckdb.DuckDBPyConnection, segment: Segment, rows: pa.Table | Star, known: Numbering | None
+    ) -> Numbering | None:
+        if segment.is_quarantine:
+            insert_flat(connection, "day.rows", rows.flat() if isinstance(rows, Star) else rows)
+            return None
+        if known is None or known.state != state_of(connection, "day"):
+            known = Numbering.read(connection, "day")
+        insert(connection, "day", rows if isinstance(rows, Star) else encode(rows), known)
+        return known
+
+    def _remember(self, connection: duckdb.DuckDBPyConnection, segment: Segment, known: Numbering | None) -> None:
+        """Keep what is known of the files last written to."""
+        if known is not None:
+            known.state = state_of(connection, "day")
+            self._numbers[segment] = known
+            while len(self._numbers) > _FILES_REMEMBERED:
+                del self._numbers[next(iter(self._numbers))]
 
     def remove_batch(self, segment: Segment, key: str, batch: str) -> None:
         """Take back what :meth:`append` wrote of a batch that was never finished."""
@@ -118,7 +142,10 @@ class HotStore:
         with self._attached(segment, key) as connection:
             step("hot.undo")
             with _transaction(connection):
-                connection.execute("DELETE FROM day.rows WHERE ingest_batch = ?", [batch])
+                if segment.is_quarantine:
+                    connection.execute("DELETE FROM day.rows WHERE ingest_batch = ?", [batch])
+                else:
+                    delete_batch(connection, "day", batch)
                 connection.execute("DELETE FROM day.batches WHERE batch = ?", [batch])
 
     def rewrite_without(self, segment: Segment, key: str, lines: Sequence[tuple[str, int]]) -> int:
@@ -133,9 +160,7 @@ class HotStore:
             self._attach(connection, draft, key, "draft")
             try:
                 step("hot.rewrite")
-                _make_tables(connection, segment)
-                connection.execute("INSERT INTO draft.batches SELECT * FROM day.batches")
-                connection.execute("INSERT INTO draft.rows SELECT * FROM day.rows ANTI JOIN gone USING (ingest_batch, ingest_row)")
+                copy_without(connection, "day", "draft", segment, "gone")
                 count = "SELECT (SELECT count(*) FROM day.rows) - (SELECT count(*) FROM draft.rows)"
                 removed = int(connection.execute(count).fetchall()[0][0])
             finally:
@@ -150,7 +175,9 @@ class HotStore:
     def digest(self, segment: Segment, key: str) -> Digest:
         """Row count and content digest of the file."""
         with self._attached(segment, key, read_only=True) as connection:
-            return digest_of(connection, "day.rows", columns_of(segment))
+            if segment.is_quarantine:
+                return digest_of(connection, "day.rows", columns_of(segment))
+            return digest_of_day(connection, "day", tables_of(connection, "day")["day"])
 
     def count(self, segment: Segment, key: str) -> int:
         """Rows in the file; 0 when there is none."""
@@ -171,10 +198,30 @@ class HotStore:
 
         :param order: trusted SQL after ORDER BY; empty for any order.
         """
-        columns = ", ".join(f'"{column.name}"' for column in columns_of(segment))
         with self._attached(segment, key, read_only=True) as connection:
-            sql = f"SELECT {columns} FROM day.rows" + (f" ORDER BY {order}" if order else "")
+            sql = _wide(connection, segment) + (f" ORDER BY {order}" if order else "")
             yield connection.execute(sql).to_arrow_reader(batch_rows)
+
+    @contextmanager
+    def in_order(self, segment: Segment, key: str, batch_rows: int) -> Iterator[Iterator[pa.RecordBatch]]:
+        """All rows of a segment of requests, streamed, in the order and columns of the archive; shared columns as dictionaries."""
+        with self._attached(segment, key, read_only=True) as connection:
+            yield in_order(connection, "day", tables_of(connection, "day")["day"], batch_rows)
+
+    @contextmanager
+    def sort(self, rows: Iterator[pa.RecordBatch], order: str, batch_rows: int) -> Iterator[pa.RecordBatchReader]:
+        """Rows of requests from elsewhere, sorted within the store's limits; what does not fit in memory is spilled encrypted.
+
+        :param order: trusted SQL after ORDER BY.
+        """
+        connection = self._open()
+        connection.register("unsorted", pa.RecordBatchReader.from_batches(stored_schema(), rows))
+        try:
+            yield connection.execute(f"SELECT * FROM unsorted ORDER BY {order}").to_arrow_reader(batch_rows)
+        except duckdb.Error as error:
+            raise AuditlakeError(f"rows cannot be sorted: {_first_line(error)}", "see whether the disk is full") from error
+        finally:
+            connection.unregister("unsorted")
 
     def drop(self, segment: Segment) -> None:
         """Remove the segment's file; nothing happens when there is none."""
@@ -225,7 +272,7 @@ class HotStore:
         self._attach(connection, draft, key, "draft")
         try:
             try:
-                _make_tables(connection, segment)
+                create(connection, "draft", segment)
             finally:
                 connection.execute("DETACH draft")
         except duckdb.Error as error:
@@ -281,6 +328,7 @@ class HotStore:
             self._connection = extensions.connect(**self._config)
             extensions.load(self._connection, "httpfs")
             self._connection.execute("SET TimeZone = 'UTC'")
+            self._connection.execute(f"SET wal_autocheckpoint = '{_LOGGED}'")
             self._connection.execute(f"SET max_temp_directory_size = '{self._spill_limit}'")
         return self._connection
 
@@ -293,10 +341,9 @@ def _day_of(name: str) -> dt.date:
         return dt.date.min
 
 
-def _make_tables(connection: duckdb.DuckDBPyConnection, segment: Segment) -> None:
-    columns = (f'"{c.name}" {_TYPES[c.type]}{" NOT NULL" * c.required}' for c in columns_of(segment))
-    connection.execute(f"CREATE TABLE draft.rows ({', '.join(columns)})")
-    connection.execute("CREATE TABLE draft.batches (batch VARCHAR NOT NULL, rows BIGINT NOT NULL)")
+def _wide(connection: duckdb.DuckDBPyConnection, segment: Segment) -> str:
+    """A SELECT of all rows of the attached file, as the schema has them."""
+    return wide(tables_of(connection, "day")["day"], "day", columns_of(segment))
 
 
 @contextmanager

@@ -5,7 +5,11 @@ One contract (tests/contract) holds for both stores, a local folder and an S3 bu
 - ``entries`` yields everything that exists below the prefix, whatever its age or state, and nothing else.
 - ``delete`` is idempotent; what is gone already counts as deleted; what cannot be deleted comes back as a failure with
   its reason, and does not keep the rest from being deleted.
+
+boto3 takes a tenth of a second to import, so it is imported where a bucket is spoken to.
 """
+
+from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -15,14 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlparse
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-
 from core.errors import AuditlakeError
 from core.steps import step
 
 if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
     from mypy_boto3_s3 import S3Client
 
 __all__ = [
@@ -152,7 +153,10 @@ class S3Objects:
         self._access = access
 
     @cached_property
-    def _client(self) -> "S3Client":
+    def _client(self) -> S3Client:
+        import boto3
+        from botocore.config import Config
+
         access = given(self._access)
         return boto3.client(
             "s3",
@@ -171,6 +175,8 @@ class S3Objects:
 
     def entries(self, prefix: str) -> Iterator[StoredObject]:
         """Every version, delete marker and open upload whose URL begins with the prefix."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
         head = prefix.removeprefix(self._url(""))
         try:
             for page in self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=head):
@@ -200,6 +206,8 @@ class S3Objects:
         return failures
 
     def _abort(self, entry: StoredObject) -> list[Failure]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
         step("objects.abort_upload")
         try:
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._name(entry), UploadId=entry.version)
@@ -210,6 +218,8 @@ class S3Objects:
         return []
 
     def _delete_versions(self, group: tuple[StoredObject, ...]) -> list[Failure]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
         by_name = {(self._name(entry), entry.version): entry for entry in group}
         wanted: Any = [{"Key": key, **({"VersionId": version} if version else {})} for key, version in by_name]
         step("objects.delete")
@@ -234,6 +244,9 @@ def resolve_s3(endpoint: str, region: str, path_style: bool) -> S3Access:
 
     :raises AuditlakeError: the chain holds none.
     """
+    import boto3
+    from botocore.exceptions import BotoCoreError
+
     try:
         session = boto3.Session()
         credentials = session.get_credentials()

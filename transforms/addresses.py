@@ -9,17 +9,20 @@ has it.
 
 import socket
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.base import distinct, put, spread, text_column
 
-__all__ = ["Addresses", "ipv4_numbers", "ipv6_halves", "parse"]
+__all__ = ["Addresses", "parse"]
 
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = rf"^(?:{_OCTET}\.){{3}}{_OCTET}$"
+_GROUP = "[1-9a-f][0-9a-f]{0,3}"
+_IPV6_WHOLE = rf"^(?:(?:0|{_GROUP}):){{7}}(?:0|{_GROUP})$"
+_IPV6_ZEROS = r"(?:^|:)0:0(?::|$)"
+_IPV6_SHORT = rf"^{_GROUP}(?::{_GROUP}){{0,4}}::(?:{_GROUP}(?::{_GROUP}){{0,4}})?$"
+_MOST_COLONS = 6
 _LONGEST = 100
 _MAPPED = bytes(10) + b"\xff\xff"
 _MAX_PORT = 65535
@@ -37,9 +40,11 @@ class Addresses:
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The same rows with ``source_address``, ``source_ip`` and ``source_port``."""
         address, given = text_column(batch, "source_address"), text_column(batch, "source_ip")
-        address = pc.coalesce(address, given)
+        logged = given.null_count < len(given)
+        if logged:
+            address = pc.coalesce(address, given)
         ip, port = parse(address)
-        if given.null_count < len(given):
+        if logged:
             ip = pc.coalesce(parse(given)[0], ip)
         if "source_port" in batch.schema.names:
             port = pc.coalesce(batch.column("source_port"), port)
@@ -50,13 +55,28 @@ def parse(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
     """Canonical addresses (string) and ports (int32) of texts, null where there are none."""
     values, numbers = distinct(texts)
     plain = pc.match_substring_regex(values, _IPV4)
+    colons = pc.match_substring(values, ":")
+    if pc.any(colons).as_py():
+        plain = pc.replace_with_mask(plain, colons, _canonical_ipv6(values.filter(colons)))
+    if pc.all(plain).as_py():
+        return texts, pa.nulls(len(texts), pa.int32())
     ips, ports = pc.if_else(plain, values, pa.scalar(None, pa.string())), pa.nulls(len(values), pa.int32())
-    odd = pc.and_not(pc.or_(pc.match_substring(values, ":"), pc.starts_with(values, "[")), plain)
+    odd = pc.and_not(pc.or_(colons, pc.starts_with(values, "[")), plain)
     if pc.any(odd).as_py():
         read = [literal(text) for text in values.filter(odd).to_pylist()]
         ips = pc.replace_with_mask(ips, odd, pa.array([ip for ip, _ in read], pa.string()))
         ports = pc.replace_with_mask(ports, odd, pa.array([port for _, port in read], pa.int32()))
     return spread(ips, numbers), spread(ports, numbers)
+
+
+def _canonical_ipv6(texts: pa.Array) -> pa.Array:
+    """Which texts are IPv6 addresses that certainly have the form of RFC 5952: eight groups of which no two zeros touch, or fewer
+    without a zero around ``::``, which then stands for two or more. Others may be, such as those that begin with ``::``."""
+    whole = pc.and_not(pc.match_substring_regex(texts, _IPV6_WHOLE), pc.match_substring_regex(texts, _IPV6_ZEROS))
+    if pc.all(whole).as_py():
+        return whole
+    few = pc.less_equal(pc.count_substring(texts, ":"), _MOST_COLONS)
+    return pc.or_(whole, pc.and_(few, pc.match_substring_regex(texts, _IPV6_SHORT)))
 
 
 def literal(text: str) -> Literal:
@@ -87,26 +107,3 @@ def _canonical(host: str) -> str | None:
     if packed.startswith(_MAPPED):
         return socket.inet_ntop(socket.AF_INET, packed[12:])
     return socket.inet_ntop(socket.AF_INET6, packed)
-
-
-def ipv4_numbers(texts: pa.Array) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint32]]:
-    """Which texts are dotted IPv4 addresses, and those as integers, in the same order."""
-    plain = pc.match_substring_regex(texts, _IPV4).fill_null(False)
-    octets = pc.split_pattern(texts.filter(plain), ".").flatten().cast(pa.uint32())
-    return plain.to_numpy(zero_copy_only=False), octets.to_numpy().reshape(-1, 4) @ np.array([1 << 24, 1 << 16, 1 << 8, 1], dtype=np.uint32)
-
-
-def ipv6_halves(texts: pa.Array) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    """Which texts are IPv6 addresses, and the high and low 64 bits of those, in the same order."""
-    maybe = pc.match_substring(texts, ":").fill_null(False).to_numpy(zero_copy_only=False).copy()
-    packed = [_packed(text) for text in texts.filter(pa.array(maybe)).to_pylist()]
-    maybe[maybe] = [len(address) == 16 for address in packed]
-    halves = np.frombuffer(b"".join(packed), dtype=">u8").astype(np.uint64).reshape(-1, 2)
-    return maybe, halves[:, 0], halves[:, 1]
-
-
-def _packed(text: str) -> bytes:
-    try:
-        return socket.inet_pton(socket.AF_INET6, text)
-    except (OSError, ValueError):
-        return b""

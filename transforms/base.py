@@ -5,7 +5,7 @@ hold; it adds or replaces nullable columns with exactly the types of ``core.sche
 """
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from core import schema
 
-__all__ = ["LATE", "Numbers", "Transform", "conform", "distinct", "put", "spread", "text_column"]
+__all__ = ["LATE", "Lookup", "Numbers", "Transform", "conform", "distinct", "put", "spread", "text_column"]
 
 Numbers = npt.NDArray[np.int64]
 
@@ -41,6 +41,20 @@ class Transform(Protocol):
 
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The same rows, enriched."""
+        ...
+
+
+@runtime_checkable
+class Lookup(Transform, Protocol):
+    """An enricher whose columns follow from one other column alone, so that each distinct value is looked up once."""
+
+    @property
+    def reads(self) -> str:
+        """That column, a text."""
+        ...
+
+    def columns(self, values: pa.Array) -> dict[str, pa.Array]:
+        """The columns for distinct values, of which one may be null."""
         ...
 
 

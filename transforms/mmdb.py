@@ -3,15 +3,14 @@
 Promises: an answer equals that of maxminddb for every address; a damaged file gives a :class:`DamagedError` or the mark
 ``DAMAGED`` for the addresses concerned, and never a crash, a read outside the file or an endless loop.
 
-The search tree is walked here, with numpy, one level for all addresses at a time
-(https://maxmind.github.io/MaxMind-DB/, "Binary Search Tree Section"); records are decoded by maxminddb, one for each
-distinct place in the data section: by its Python code, since its C extension (3.2.0) ends the process on some damaged files.
-The file is mapped, not read: replace it by renaming a new file over it, never in place.
+The search tree is walked by :mod:`transforms.mmdb_tree`, and chosen values of records are read by :mod:`transforms.mmdb_records`,
+both for all addresses together. What is unusual there is decoded by maxminddb, one record at a time: by its Python code, since
+its C extension (3.2.0) ends the process on some damaged files. The file is mapped, not read: replace it by renaming a new file
+over it, never in place.
 """
 
 import datetime as dt
 import mmap
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,9 @@ from maxminddb.decoder import Decoder
 
 from core.errors import AuditlakeError
 from transforms.base import Numbers
+from transforms.mmdb_records import Chosen, Found, read
+from transforms.mmdb_tokens import Tokens
+from transforms.mmdb_tree import Tree
 
 __all__ = ["ABSENT", "DAMAGED", "DamagedError", "Database"]
 
@@ -61,6 +63,7 @@ class Database:
     """One open MaxMind DB file.
 
     :ivar type: ``database_type`` of its metadata.
+    :ivar tokens: reads values at places of the file.
     :ivar build: UTC date of its build, ``unknown`` when the metadata's time is no date.
     :raises DamagedError: the file is missing or is no MaxMind database.
     """
@@ -89,9 +92,8 @@ class Database:
         if not sound or self._count < 1 or self._room <= _SEPARATOR:
             raise DamagedError(f"GeoIP database {str(self.path)!r} has metadata that does not fit the file")
         self._decoder = _Decoder(data, self._data_start + _SEPARATOR)
-        # A big-endian word may begin at each byte: an overlapping view, no copy of the file.
-        self._words = np.ndarray(shape=(len(data) - 3,), dtype=">u4", buffer=data, strides=(1,))
-        self._start4 = self._zeros(96) if self._version == 6 else 0
+        self.tokens = Tokens(data, self._data_start + _SEPARATOR)
+        self._tree = Tree(data, self._count, self._bits, self._version)
 
     def find(self, addresses: Numbers | npt.NDArray[np.uint32]) -> Numbers:
         """Where the tree leads each IPv4 address.
@@ -99,13 +101,17 @@ class Database:
         :param addresses: integers below 2**32, in any order (sorted is fastest).
         :returns: for each a key of its record for :meth:`record`, or ``ABSENT`` or ``DAMAGED``.
         """
-        return self._walk(self._start4, [(addresses.astype(np.uint64), 32)])
+        return self._judged(self._tree.find(addresses))
 
     def find6(self, high: _UNSIGNED, low: _UNSIGNED) -> Numbers:
         """The same for IPv6 addresses, given as two halves of 64 bits; a database of IPv4 knows none."""
         if self._version == 4:
             return np.full(len(high), ABSENT, dtype=np.int64)
-        return self._walk(0, [(high, 64), (low, 64)])
+        return self._judged(self._tree.find6(high, low))
+
+    def read(self, keys: Numbers, chosen: Chosen) -> Found:
+        """Values of the records of keys, which are neither ``ABSENT`` nor ``DAMAGED``; ``tokens`` reads them at their places."""
+        return read(self.tokens, chosen, keys + (self._data_start - self._count))
 
     def record(self, key: int) -> Any:
         """The decoded record of a key that :meth:`find` gave, ``None`` for ``ABSENT``; parts of it are shared: read only.
@@ -121,48 +127,11 @@ class Database:
         except Exception:  # hostile data ends in exceptions of many kinds
             raise DamagedError(f"GeoIP database {str(self.path)!r} holds a record that cannot be read") from None
 
-    def _children(self, nodes: Numbers, right: npt.NDArray[np.bool_]) -> Numbers:
-        """The left or right record of each node: what 24, 28 and 32 bits mean is in the specification."""
-        if self._bits == 24:
-            return (self._words[nodes * 6 + 3 * right] >> 8).astype(np.int64)
-        if self._bits == 32:
-            return self._words[nodes * 8 + 4 * right].astype(np.int64)
-        words = self._words[nodes * 7 + 3 * right].astype(np.int64)
-        return np.where(right, words & 0x0FFFFFFF, words >> 8 | (words & 0xF0) << 20)
-
-    def _zeros(self, depth: int) -> int:
-        """The node that ``depth`` zero bits lead to, or the end reached before."""
-        node = np.zeros(1, dtype=np.int64)
-        for _ in range(depth):
-            if node[0] >= self._count:
-                break
-            node = self._children(node, np.zeros(1, dtype=np.bool_))
-        return int(node[0])
-
-    def _walk(self, start: int, parts: list[tuple[_UNSIGNED, int]]) -> Numbers:
-        """Follow the bits of all addresses, level by level; at most as many levels as an address has bits."""
-        ends = np.full(len(parts[0][0]), start, dtype=np.int64)
-        live = np.arange(len(ends) if start < self._count else 0)
-        nodes = ends[live]
-        for part, shift in _levels(parts):
-            if not len(live):
-                break
-            nodes = self._children(nodes, (part[live] >> np.uint64(shift) & np.uint64(1)).astype(np.bool_))
-            inner = nodes < self._count
-            ends[live[~inner]] = nodes[~inner]
-            live, nodes = live[inner], nodes[inner]
-        ends[live] = nodes
-        return self._judged(ends)
-
     def _judged(self, ends: Numbers) -> Numbers:
         """Keep ends that point into the data section; mark the others."""
         offsets = ends - self._count
         sound = (offsets >= _SEPARATOR) & (offsets < self._room)
         return np.where(offsets == 0, ABSENT, np.where(sound, ends, DAMAGED))
-
-
-def _levels(parts: list[tuple[_UNSIGNED, int]]) -> Iterator[tuple[_UNSIGNED, int]]:
-    return ((part, bits - 1 - level) for part, bits in parts for level in range(bits))
 
 
 def _date(epoch: int) -> str:

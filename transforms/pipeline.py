@@ -5,16 +5,17 @@ Promises: the same rows in the same order; every column of ``core.schema`` but t
 rows hold.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
 
+from core.star import DIMENSIONS, Coded, Star, encode, encode_columns
 from transforms.addresses import Addresses
 from transforms.agents import Agents
-from transforms.base import Transform, conform
+from transforms.base import Lookup, Transform, conform, text_column
 from transforms.geolocate import DEFAULT_ASN, NO_CITY, Geolocate, default_city
 from transforms.proxies import DEFAULT_HEADERS, Proxies
 from transforms.redact import DEFAULT_SECRET_NAMES, Redact
@@ -66,9 +67,28 @@ class Pipeline:
 
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The same rows with every column that is stored; ``event_day`` and the ``ingest_`` columns only if they were there."""
+        return conform(self.star(batch).flat())
+
+    def star(self, batch: pa.RecordBatch) -> Star:
+        """The same as :meth:`apply`, as facts and dimensions: what is looked up is looked up, and written out, once for each value."""
         for transform in self.transforms:
-            batch = transform.apply(batch)
-        return conform(batch)
+            if not isinstance(transform, Lookup):
+                batch = transform.apply(batch)
+        dimensions: dict[str, Coded] = {}
+        for transform in self.transforms:
+            if isinstance(transform, Lookup):
+                dimensions |= _looked_up(transform, batch, dimensions)
+        return encode(pa.Table.from_batches([batch]), dimensions)
+
+
+def _looked_up(lookup: Lookup, batch: pa.RecordBatch, known: Mapping[str, Coded]) -> dict[str, Coded]:
+    """The dimension whose values are looked up, and those that the lookup fills."""
+    name = next(name for name, columns in DIMENSIONS.items() if lookup.reads in columns)
+    keys = known.get(name) or encode_columns({column: text_column(batch, column) for column in DIMENSIONS[name]})
+    found = lookup.columns(keys.values.column(lookup.reads))
+    filled = {dimension: {column: found[column] for column in columns if column in found} for dimension, columns in DIMENSIONS.items()}
+    coded = {dimension: encode_columns(columns) for dimension, columns in filled.items() if columns}
+    return {name: keys} | {dimension: Coded(each.numbers[keys.numbers], each.values) for dimension, each in coded.items()}
 
 
 def build(options: TransformOptions | None = None) -> Pipeline:

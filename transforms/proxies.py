@@ -20,7 +20,6 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,43 +28,19 @@ import pyarrow.compute as pc
 
 from core import schema
 from core.errors import UsageError
-from transforms.addresses import ipv4_numbers, ipv6_halves, parse
+from transforms.address_numbers import ipv4_numbers, ipv6_halves
+from transforms.addresses import parse
 from transforms.base import Numbers, distinct, put, spread
+from transforms.choices import DEFAULT_HEADERS, Network, network
 
-__all__ = ["DEFAULT_HEADERS", "Header", "Network", "Proxies", "network"]
+__all__ = ["DEFAULT_HEADERS", "Proxies", "network"]
 
-Header = Literal["forwarded_for", "client_address", "forwarded"]
-"""Input columns that hold what a header says of the client."""
-DEFAULT_HEADERS: tuple[Header, ...] = ("forwarded_for", "client_address", "forwarded")
-"""Most proxies append to the first, whatever else they do: what a client writes into the others is then never looked at."""
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _LONGEST = 4096
 _MOST = 100
 _BAD = "?"
 _ADDRESS = r"^[0-9A-Za-z.:%\[\]_~-]{1,100}$"
 _BLANK = r"^[ \t]*-?[ \t]*$"
 _PAIR = re.compile(r"""[ \t]*+(?:([!#$%&'*+.^_`|~0-9A-Za-z-]++)=(?:"((?:[^"\\]|\\.)*+)"|([^ \t",;\\]++)))?+[ \t]*+([;,]|\Z)""", re.DOTALL)
-
-
-def network(text: str) -> Network:
-    """The network of an address or a CIDR block; of IPv4 mapped into IPv6 that of IPv4.
-
-    :raises UsageError: it is neither, or has bits set beyond its prefix.
-    """
-    hint = "write an address or a network such as 10.0.0.0/8"
-    if "%" in text:
-        raise UsageError(f"{text!r} is not an address or network", hint)
-    try:
-        found = ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise UsageError(f"{text!r} is not an address or network", hint) from None
-    if ipaddress.ip_interface(text).ip != found.network_address:
-        raise UsageError(f"{text!r} has host bits set", f"write {found}")
-    if isinstance(found, ipaddress.IPv6Network) and found.subnet_of(_MAPPED):
-        return ipaddress.IPv4Network((int(found.network_address) & 0xFFFF_FFFF, found.prefixlen - 96))
-    return found
 
 
 class Proxies:

@@ -7,31 +7,31 @@ JSON object, the value of a secret key goes whole, each string is treated like a
 """
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.errors import UsageError
 from transforms import secret_patterns as patterns
 from transforms.base import distinct, put, spread, text_column
+from transforms.choices import DEFAULT_SECRET_NAMES
+from transforms.strings import holds_any
 
 __all__ = ["DEFAULT_SECRET_NAMES", "Redact"]
 
-DEFAULT_SECRET_NAMES = (
-    "access_token", "api_key", "auth", "authentication", "authorization", "bearer", "code", "cookie", "credential", "csrf",
-    "email", "e_mail", "hmac", "id_token", "jwt", "key", "mail", "nonce", "otp", "pass", "passcode", "passphrase", "passwd",
-    "password", "phpsessid", "pin", "pw", "pwd", "refresh_token", "saml_request", "saml_response", "secret", "session",
-    "session_id", "sess", "sid", "sig", "signature", "ticket", "token", "xsrf",
-)  # fmt: skip
-"""Words that make a parameter secret, unless the configuration lists others."""
-
 _TEXTS = ("url_path", "url_query", "http_request_referrer")
 _LONGEST_NUMBER = 1000
+_MOST_KEYS, _MOST_SAMPLED = 8, 10_000
+_MOST_KNOWN, _LONGEST_KNOWN = 4096, 1000
 _TELLTALE = r"""[@%='"]"""
-_NO_KEY = r"[^\x00-\x{10FFFF}]"
+_TELLTALE_BYTES = b"@%='\""
+_NO_KEY = r"([^\x00-\x{10FFFF}])"
+"""Matches nothing; with a group, as the patterns have that it stands for."""
 _HARMLESS = (
     r"(?:[A-Za-z0-9]+[._-])*(?:[A-Za-z]+(?:Status|Error)|[Ss]tatus|[Rr]esult|[Rr]esponse|[Ee]rror)_?[Cc]ode(?:_list|_details)?"
     r"|authentication_type|signature_version"
@@ -60,9 +60,10 @@ class Redact:
                 raise UsageError(f"redact name {name!r} has no letter or digit", "write parameter names such as token")
         parameter = patterns.parameter_pattern(names) if names else _NO_KEY
         self._key = patterns.name_pattern(names) if names else _NO_KEY
-        self._steps = [(patterns.USER, rf"\1\2{patterns.REPLACEMENT}:@"), (patterns.EMAIL, rf"\1{patterns.REPLACEMENT}")]
-        if names:
-            self._steps.insert(1, (parameter, rf"\1{patterns.REPLACEMENT}"))
+        hint = patterns.hint_pattern(names) if names else _NO_KEY
+        self._hint_of_parameter, self._parameter = hint, parameter
+        self._known: dict[str, str] = {}
+        self._hint = rf"{hint}|{patterns.AT}|{_ESCAPED}"
         self._member = patterns.member_pattern(names) if names else _NO_KEY
         self._labels = rf'{parameter}|{self._key}[^"]*"\s*:|{patterns.EMAIL}|{patterns.USER_IN_JSON}|{_ESCAPED}'
         try:
@@ -72,23 +73,59 @@ class Redact:
 
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The same rows with the secrets replaced; columns that the batch lacks stay absent."""
-        columns = {name: _on_distinct(text_column(batch, name), self.texts) for name in _TEXTS if name in batch.schema.names}
+        columns = self._columns({name: batch.column(name) for name in _TEXTS if name in batch.schema.names})
         if "labels" in batch.schema.names:
             columns["labels"] = self._all_labels(text_column(batch, "labels"))  # hardly any two are equal
         return put(batch, columns)
+
+    def _columns(self, columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
+        """The columns that may hold secrets, without them. The distinct values of all are looked at together: what takes time is to
+        get a pattern ready."""
+        encoded = {name: distinct(column) for name, column in columns.items() if holds_any(column, _TELLTALE_BYTES)}
+        if not encoded:
+            return {}
+        values = pa.concat_arrays([values for values, _ in encoded.values()])
+        changed = self.texts(values)
+        if changed is values:
+            return {}
+        ends = np.cumsum([len(values) for values, _ in encoded.values()])
+        parts = zip(encoded.items(), ends.tolist(), strict=True)
+        return {name: spread(changed.slice(end - len(own), len(own)), numbers) for (name, (own, numbers)), end in parts}
 
     def texts(self, values: pa.Array) -> pa.Array:
         """Each text without its secrets."""
         return _where(values, _TELLTALE, self._replaced)
 
     def _replaced(self, values: pa.Array) -> pa.Array:
-        for pattern, replacement in self._steps:
-            replace = partial(pc.replace_substring_regex, pattern=pattern, replacement=replacement)
-            values = _where(values, pattern, replace)
-        return values
+        users, emails = _replaces(patterns.USER, rf"\1\2{patterns.REPLACEMENT}:@"), _replaces(patterns.EMAIL, rf"\1{patterns.REPLACEMENT}")
+        values = _where(values, patterns.AT, users)
+        values = _where(values, self._hint_of_parameter, self._parameters)
+        return _where(values, patterns.AT, emails)
+
+    def _parameters(self, values: pa.Array) -> pa.Array:
+        """Values that may have secret parameters without these. What is found is remembered for the next batch: few such values are
+        met again and again, and most of the work is to get the pattern ready."""
+        replace = _replaces(self._parameter, rf"\1{patterns.REPLACEMENT}")
+        if len(values) > _MOST_KNOWN:
+            return replace(values)
+        texts = values.to_pylist()
+        found = {text: self._known[text] for text in texts if text in self._known}
+        unknown = [text for text in dict.fromkeys(texts) if text not in found]
+        if unknown:
+            found.update(zip(unknown, replace(pa.array(unknown, pa.string())).to_pylist(), strict=True))
+            brief = {text: found[text] for text in unknown if len(text) <= _LONGEST_KNOWN}
+            self._known = brief if len(self._known) + len(brief) > _MOST_KNOWN else self._known | brief
+        changed = [found[text] for text in texts]
+        return values if changed == texts else pa.array(changed, pa.string())
 
     def _all_labels(self, values: pa.Array) -> pa.Array:
-        return _where(values, self._labels, self._suspects)
+        if values.null_count == len(values):
+            return values
+        read = values
+        for key in _harmless_keys(values):
+            read = pc.replace_substring(read, f'"{key}":', '"":')
+        found = pc.fill_null(pc.match_substring_regex(read, self._hint), False)
+        return _changed_where(values, found, partial(_where, pattern=self._labels, change=self._suspects))
 
     def _suspects(self, values: pa.Array) -> pa.Array:
         """Documents that may hold secrets. Where these are strings of secret keys and nothing else, the text is changed in place."""
@@ -113,18 +150,29 @@ class Redact:
         return [json.dumps(_rebuilt(tree, safe, secret), ensure_ascii=False, separators=(",", ":")) for tree in trees]
 
 
-def _on_distinct(column: pa.Array, change: Callable[[pa.Array], pa.Array]) -> pa.Array:
-    values, numbers = distinct(column)
-    changed = change(values)
-    return column if changed is values else spread(changed, numbers)
+def _replaces(pattern: str, replacement: str) -> Callable[[pa.Array], pa.Array]:
+    """What replaces all that the pattern matches."""
+    return partial(_where, pattern=pattern, change=partial(pc.replace_substring_regex, pattern=pattern, replacement=replacement))
 
 
 def _where(values: pa.Array, pattern: str, change: Callable[[pa.Array], pa.Array]) -> pa.Array:
-    """The values, changed where they match; the very same array when none does."""
-    found = pc.fill_null(pc.match_substring_regex(values, pattern), False)
+    """The values, changed where they match; the very same array when none does, or none is changed."""
+    return _changed_where(values, pc.fill_null(pc.match_substring_regex(values, pattern), False), change)
+
+
+def _changed_where(values: pa.Array, found: pa.Array, change: Callable[[pa.Array], pa.Array]) -> pa.Array:
     if not pc.any(found).as_py():
         return values
-    return pc.replace_with_mask(values, found, change(values.filter(found)))
+    matching = values.filter(found)
+    changed = change(matching)
+    return values if changed is matching else pc.replace_with_mask(values, found, changed)
+
+
+def _harmless_keys(documents: pa.Array) -> list[str]:
+    """Harmless keys of a few of the documents: all of a log mostly have the same."""
+    few = documents.take(pa.array([0, len(documents) // 2, len(documents) - 1]))
+    found = (re.findall(_HARMLESS_KEY, document[:_MOST_SAMPLED]) for document in few.to_pylist() if document)
+    return sorted({match.split('"')[1] for matches in found for match in matches})[:_MOST_KEYS]
 
 
 def _parse(document: str) -> Any:

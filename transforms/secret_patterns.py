@@ -15,7 +15,18 @@ of a URL (RFC 3986, section 3.2.1), or at the very start of the text when a colo
 import re
 from collections.abc import Sequence
 
-__all__ = ["EMAIL", "REPLACEMENT", "USER", "USER_IN_JSON", "has_words", "member_pattern", "name_pattern", "parameter_pattern"]
+__all__ = [
+    "AT",
+    "EMAIL",
+    "REPLACEMENT",
+    "USER",
+    "USER_IN_JSON",
+    "has_words",
+    "hint_pattern",
+    "member_pattern",
+    "name_pattern",
+    "parameter_pattern",
+]
 
 REPLACEMENT = "REDACTED"
 
@@ -31,6 +42,9 @@ USER = rf"(//){_USER_PLAIN}|({_P}2[Ff]{_P}2[Ff]){_USER_ENCODED}|^{_USER_FIRST}"
 """Groups 1 and 2 are what to keep in front."""
 USER_IN_JSON = rf"{USER}|\"{_USER_FIRST}|\\/\\/[^\"]+@"
 """The same in a JSON text, where a string begins with a quote and a slash may be escaped."""
+
+AT = rf"@|{_P}40"
+"""What no user and no e-mail address is without."""
 
 # ------------------------------------------------------------------------------------------------------------ e-mail
 
@@ -55,6 +69,16 @@ _ASSIGN = rf"(?:=|{_P}3[Dd]|{_QUOTE}(?:[\s+]|{_P}20)*(?::|{_P}3[Aa]))"
 _VALUE = r"""(?:\s*\\*"(?:[^"\\]|\\.)*"?[^&]*|[^&]+)"""
 
 
+def hint_pattern(names: Sequence[str]) -> str:
+    """Matches a text that may match one of the patterns below: one with a word of the list as it is, or a letter of one percent-encoded.
+
+    It is a fraction of their size, and told as much sooner.
+    """
+    letters = {form for name in names for word in _words(name) for letter in word for form in (letter.lower(), letter.upper())}
+    digits = {letter.encode().hex()[0] for letter in letters}
+    return rf"{_core(names, encoded=False)}|{_P}[{''.join(sorted(digits | {digit.upper() for digit in digits}))}]"
+
+
 def name_pattern(names: Sequence[str]) -> str:
     """Matches a name, such as a key of JSON, one of whose words is on the list."""
     return rf"{_core(names)}(?:$|[^a-z])"
@@ -70,32 +94,33 @@ def member_pattern(names: Sequence[str]) -> str:
     return rf'({_core(names)}(?:[^"\\a-z][^"\\]*)?"\s*:\s*)"(?:[^"\\]|\\.)*"'
 
 
-def _core(names: Sequence[str]) -> str:
+def _core(names: Sequence[str], encoded: bool = True) -> str:
     """Matches from just before the word to its end."""
     short = [name for name in names if sum(map(len, _words(name))) < _LONG_NAME]
     long = [name for name in names if name not in short]
-    ways = [_either(long)] if long else []
+    ways = [_either(long, encoded=encoded)] if long else []
     if short:
-        begun = rf"(?:^|[^A-Za-z]|%[0-9A-Fa-f]{{2}}){_either(short)}"
-        ways += [begun, f"[a-z]{_either(short, capital=True)}"]
+        begun = rf"(?:^|[^A-Za-z]|%[0-9A-Fa-f]{{2}}){_either(short, encoded=encoded)}"
+        ways += [begun, f"[a-z]{_either(short, capital=True, encoded=encoded)}"]
     return f"(?:{'|'.join(ways)})[sS]?"
 
 
-def _either(names: Sequence[str], capital: bool = False) -> str:
-    return f"(?:{'|'.join(_spelled(name, capital) for name in names)})"
+def _either(names: Sequence[str], *, capital: bool = False, encoded: bool) -> str:
+    return f"(?:{'|'.join(_spelled(name, capital, encoded) for name in names)})"
 
 
-def _spelled(name: str, capital: bool) -> str:
+def _spelled(name: str, capital: bool, encoded: bool) -> str:
     """A name in either case, or with a capital in front; its words with or without a separator."""
-    words = [[_character({letter.lower(), letter.upper()}) for letter in word] for word in _words(name)]
+    words = [[_character({letter.lower(), letter.upper()}, encoded) for letter in word] for word in _words(name)]
     if capital:
-        words[0][0] = _character({_words(name)[0][0].upper()})
+        words[0][0] = _character({_words(name)[0][0].upper()}, encoded)
     return _SEPARATOR.join("".join(word) for word in words)
 
 
-def _character(forms: set[str]) -> str:
-    """One character in these forms, each plain or percent-encoded."""
-    return f"(?:{'|'.join(way for form in sorted(forms) for way in (form, _encoded(form)))})"
+def _character(forms: set[str], encoded: bool) -> str:
+    """One character in these forms, each plain or also percent-encoded."""
+    ways = ((form, _encoded(form)) if encoded else (form,) for form in sorted(forms))
+    return f"(?:{'|'.join(way for each in ways for way in each)})"
 
 
 def _encoded(form: str) -> str:

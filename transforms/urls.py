@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from core import schema
 from transforms.base import Numbers, put, text_column
+from transforms.strings import bytes_of, parts_of
 
 __all__ = ["Urls"]
 
@@ -40,7 +41,7 @@ class Urls:
         parts: dict[str, pa.Array] = {name: pa.nulls(len(batch), schema.by_name(name).type) for name in _PARTS}
         parts["url_path"] = targets
         parts = _absolute(batch, parts, _AUTHORITY, _connects(batch, targets))
-        parts = _absolute(batch, parts, _ABSOLUTE, pc.match_substring(targets, "://"))
+        parts = _absolute(batch, parts, _ABSOLUTE, _odd(parts["url_path"]))
         parts["url_path"], parts["url_query"] = _split(parts["url_path"])
         given = {name: pc.coalesce(batch.column(name), parts[name]) for name in _PARTS if name in batch.schema.names}
         return put(batch, parts | given).drop_columns(["url_original"])
@@ -50,6 +51,12 @@ def _connects(batch: pa.RecordBatch, targets: pa.Array) -> pa.Array:
     """Which rows may be of the form ``host:port``: CONNECT requests."""
     connect = pc.equal(pc.utf8_upper(text_column(batch, "http_request_method")), "CONNECT")
     return pc.and_kleene(connect, pc.is_valid(targets))
+
+
+def _odd(targets: pa.Array) -> pa.Array:
+    """Which targets do not begin with a slash, as nearly all do."""
+    data, places = bytes_of(targets)
+    return pa.array((data.take(places[:-1], mode="clip") != ord("/")) & (places[1:] > places[:-1]))
 
 
 def _absolute(batch: pa.RecordBatch, parts: dict[str, pa.Array], pattern: str, rows: pa.Array) -> dict[str, pa.Array]:
@@ -119,9 +126,13 @@ def _replace(array: pa.Array, numbers: Numbers, values: pa.Array) -> pa.Array:
 
 def _split(targets: pa.Array) -> tuple[pa.Array, pa.Array]:
     """Path and query of each target: at its first question mark."""
-    pieces = pc.split_pattern(targets, "?", max_splits=1)
-    flat = pieces.flatten()
-    counts = pc.list_value_length(pieces).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-    starts = np.cumsum(counts) - counts
-    path = flat.take(pa.array(starts, mask=counts == 0))
-    return path, flat.take(pa.array(starts + 1, mask=counts < 2))
+    data, places = bytes_of(targets)
+    marks = np.flatnonzero(data == ord("?"))
+    if not len(marks):
+        return targets, pa.nulls(len(targets), pa.string())
+    rows = np.searchsorted(places, marks, side="right") - 1
+    first = np.flatnonzero(np.diff(rows, prepend=-1))
+    cut, none = places[1:].copy(), np.ones(len(targets), np.bool_)
+    cut[rows[first]], none[rows[first]] = marks[first], False
+    path = parts_of(data, places[:-1], cut, targets.is_null().to_numpy(zero_copy_only=False))
+    return path, parts_of(data, np.minimum(cut + 1, places[1:]), places[1:], none)

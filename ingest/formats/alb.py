@@ -93,7 +93,7 @@ def _root(cells: Cells) -> Span:
     places = np.append(equals[named] + 1, len(data))
     start = places[np.searchsorted(places, span.starts)]
     has = start <= span.ends
-    _, end = cells.marks.next(ord(";"), start)
+    end = cells.marks.next(ord(";"), start)
     return Span(np.where(has, start, span.starts), np.where(has, np.minimum(end, span.ends), span.ends))
 
 

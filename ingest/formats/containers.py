@@ -74,7 +74,7 @@ class _Cri:
         marks, verdicts = Marks(lines.data), Verdicts(len(lines))
         spans, start = [], lines.starts
         for _ in range(3):
-            end = np.minimum(marks.next(SPACE, start)[1], lines.ends)
+            end = np.minimum(marks.next(SPACE, start), lines.ends)
             spans.append(Span(start, end))
             start = np.minimum(end + 1, lines.ends)
         time, stream, tag = spans

@@ -91,7 +91,7 @@ class _Parse:
     def _members(self, pairs: Split, numbers: Numbers, verdicts: Verdicts) -> Members:
         rows = np.repeat(np.arange(len(numbers)), pairs.counts[numbers])
         data, span = self.lines.data, pairs.span
-        equals = np.minimum(self.marks.next(_EQUALS[0], span.starts)[1], span.ends)
+        equals = np.minimum(self.marks.next(_EQUALS[0], span.starts), span.ends)
         bare = equals == span.ends
         _reject(verdicts, rows, equals == span.starts, "a value without a key")
         keys = text(data, Span(span.starts, equals)).dictionary_encode()

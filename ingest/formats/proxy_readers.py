@@ -79,7 +79,7 @@ class Word:
 
 def has_blank(cells: Cells) -> Mask:
     """Which fields hold one."""
-    found: Mask = cells.marks.next(SPACE, cells.span.starts)[1] < cells.span.ends
+    found: Mask = cells.marks.next(SPACE, cells.span.starts) < cells.span.ends
     return found
 
 

@@ -151,7 +151,7 @@ class Duration:
         negative = (data.take(span.starts, mode="clip") == ord("-")) & (span.ends > span.starts)
         nanoseconds, good = fixed_point(data, Span(np.minimum(span.starts + negative, end), end), len(str(self.unit)) - 1)
         if self.point:
-            _, at = cells.marks.next(ord("."), span.starts)
+            at = cells.marks.next(ord("."), span.starts)
             formed &= at < end
         verdicts.reject(~(good & formed) & ~cells.null, f"{cells.label} is not a duration")
         return {self.column: pa.array(nanoseconds, pa.int64(), mask=cells.null | negative)}
@@ -159,7 +159,7 @@ class Duration:
 
 def time_column(micros: Numbers) -> pa.Array:
     """Microseconds since 1970 in UTC as the column ``event_time``."""
-    return pa.array(micros, pa.int64()).cast(schema.EVENT_TIME)
+    return pa.array(micros, pa.int64()).view(schema.EVENT_TIME)
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,13 @@ from ingest.formats.base import Format, FormatOptions, Parsed, State
 from ingest.formats.readers import Cells, Reader
 from ingest.formats.template import NO_FORM, NO_TIME, Field, Marks, Mask, Spans, Template
 from ingest.formats.values import is_dash, json_object
-from ingest.formats.verdicts import Verdicts, parse_in_blocks
+from ingest.formats.verdicts import UNDECIDED, Verdicts, parse_in_blocks
 from ingest.lines import Lines, Numbers
 
 __all__ = ["LineFormat", "Place", "Shape", "in_schema_order"]
 
 _LABEL = "labels."
+_MANY = 4
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class LineFormat:
 
     def parse(self, lines: Lines, state: State = None) -> Parsed:  # noqa: ARG002 - each line stands alone
         """Parse every line; total, never raises for what a line holds."""
-        return parse_in_blocks(lambda block, _: _Parse(self, block).run(), lines)
+        return parse_in_blocks(lambda block, _: _Parse(self, block).run_fast(), lines, again=lambda block, _: _Parse(self, block).run())
 
     def configured(self, options: FormatOptions) -> Format:
         """The format with times that name no zone in the options' one."""
@@ -168,11 +169,25 @@ class _Parse:
         self.parts: list[tuple[Numbers, dict[str, pa.Array]]] = []
         self.hopeless: dict[bytes, Mask] = {}
 
+    def run_fast(self) -> Parsed:
+        """As :meth:`run`, but leave the few lines that no shape takes on the fast road undecided."""
+        self._try_shapes()
+        if len(self.left) * _MANY > len(self.lines):
+            return self._finish()
+        self.verdicts.reject_numbers(self.left, UNDECIDED)
+        return self.verdicts.parsed(self._rows())
+
     def run(self) -> Parsed:
+        self._try_shapes()
+        return self._finish()
+
+    def _try_shapes(self) -> None:
         for shape in self.form.shapes:
             if len(self.left):
                 spans = shape.template.spans(self._lines_left(), self.marks)
                 self._take(shape, spans, spans.fits)
+
+    def _finish(self) -> Parsed:
         self._pass_over()
         for shape in self.form.shapes:
             if len(self.left):
@@ -253,7 +268,7 @@ class _Parse:
                 spans = template.spans(lines, self.marks)
                 fits = spans.fits.copy()
                 if "vhost" in spans.fields:
-                    fits &= self.marks.next(ord(":"), spans.fields["vhost"].starts)[1] < spans.fields["vhost"].ends
+                    fits &= self.marks.next(ord(":"), spans.fields["vhost"].starts) < spans.fields["vhost"].ends
                 self.verdicts.reject_numbers(self.left[fits], f"it looks like format {name}")
 
     def _rows(self) -> pa.RecordBatch:

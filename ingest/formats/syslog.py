@@ -116,7 +116,7 @@ class _Unwrap:
     def _priority(self) -> tuple[Numbers, Span, Mask]:
         """Where the header goes on after ``<190>``, the number in it, and whether it is there."""
         starts, ends = self.lines.starts, self.lines.ends
-        close = np.minimum(self.marks.next(ord(">"), starts)[1], ends)
+        close = np.minimum(self.marks.next(ord(">"), starts), ends)
         inner = Span(np.minimum(starts + 1, close), close)
         value, numeric, _ = integers(self.data, Span(inner.starts, np.minimum(inner.ends, inner.starts + 4)))
         there = (self.data.take(starts, mode="clip") == ord("<")) & (close < ends) & numeric & (value <= _HIGHEST_PRIORITY)
@@ -127,7 +127,7 @@ class _Unwrap:
         """Words with single blanks after them, and where the rest begins."""
         spans = []
         for _ in range(count):
-            end = np.minimum(self.marks.next(SPACE, start)[1], self.lines.ends)
+            end = np.minimum(self.marks.next(SPACE, start), self.lines.ends)
             spans.append(Span(start, end))
             start = np.minimum(end + 1, self.lines.ends)
         return spans, start

@@ -1,7 +1,7 @@
 """Lines of one fixed shape, taken apart all at once: fields are where the literals around them leave them.
 
 A :class:`Template` is a sequence of literals (``bytes``) and :class:`Field`; what Apache's LogFormat or nginx's log_format
-describes. The fast road finds each delimiter byte once in the whole buffer and moves one cursor per line from field to
+describes. The fast road looks once through the buffer for each delimiter byte and moves one cursor per line from field to
 field; nothing is interpreted per line. Lines that do not fit it (an unescaped quote within a quoted field, a line cut off
 within its last one, a user name with a space) are tried one by one on the slow road, in time linear in their length.
 
@@ -20,9 +20,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from ingest.bitmaps import Bitmap, places_of, words_at
 from ingest.lines import Bytes, Lines, Numbers
 
-__all__ = ["NO_FORM", "NO_TIME", "Field", "Marks", "Mask", "Span", "Spans", "Template"]
+__all__ = ["NO_FORM", "NO_TIME", "Field", "Marks", "Mask", "Span", "Spans", "Template", "holds"]
 
 Mask = npt.NDArray[np.bool_]
 NO_FORM, NO_TIME = "not of this form", "no time in brackets"
@@ -31,6 +32,7 @@ SPACE, QUOTE, BACKSLASH, COMMA = b' "\\,'
 _MOST_ELEMENTS = 200
 _NO_WIDTH = 1 << 30
 _ANYTHING = rb"(.*?)"
+_WORD = 8
 
 
 @dataclass(frozen=True)
@@ -83,37 +85,52 @@ class Marks:
     def __init__(self, data: Bytes) -> None:
         self.data = data
         self._of: dict[int, Numbers] = {}
+        self._bits: dict[int, Bitmap] = {}
 
     def of(self, byte: int) -> Numbers:
         """Positions of the byte, ascending, int64; of a quote only those that are not escaped."""
         if byte not in self._of:
-            found = np.flatnonzero(self.data == byte)
-            self._of[byte] = self._unescaped(found) if byte == QUOTE else found
+            self._of[byte] = self._bitmap(byte).places() if byte == QUOTE else places_of(self.data, byte)
         return self._of[byte]
 
-    def _unescaped(self, quotes: Numbers) -> Numbers:
-        """The quotes that do not follow a run of backslashes of odd length."""
+    def next(self, byte: int, cursor: Numbers) -> Numbers:
+        """For each cursor, the position of the first such byte at or after it; the buffer's end when there is none."""
+        return self._bitmap(byte).next(cursor)
+
+    def last(self, byte: int, end: Numbers) -> Numbers:
+        """For each end, the position of the last such byte before it; -1 when there is none."""
+        return self._bitmap(byte).last(end)
+
+    def _bitmap(self, byte: int) -> Bitmap:
+        if byte not in self._bits:
+            bits = Bitmap(self.data, byte)
+            if byte == QUOTE:
+                bits.clear(self._escaped())
+            self._bits[byte] = bits
+        return self._bits[byte]
+
+    def _escaped(self) -> Numbers:
+        """The places after runs of backslashes of odd length."""
         slashes = self.of(BACKSLASH)
-        if not len(slashes) or not len(quotes):
-            return quotes
         first = np.flatnonzero(np.diff(slashes, prepend=-2) != 1)
         length = np.diff(first, append=len(slashes))
-        after = slashes[first] + length
-        place = np.searchsorted(quotes, after)
-        escaped = (length % 2 == 1) & (quotes.take(place, mode="clip") == after)
-        return np.delete(quotes, place[escaped])
+        after: Numbers = slashes[first] + length
+        odd: Numbers = after[length % 2 == 1]
+        return odd
 
-    def next(self, byte: int, cursor: Numbers) -> tuple[Numbers, Numbers]:
-        """For each cursor, the index among :meth:`of` of the first such byte at or after it, and its position (or the buffer's end)."""
-        index = np.searchsorted(self.of(byte), cursor)
-        return index, self.at(byte, index)
 
-    def at(self, byte: int, index: Numbers) -> Numbers:
-        """Positions of these of the byte's marks; the buffer's end when there are not as many."""
-        marks = self.of(byte)
-        if not len(marks):
-            return np.full(len(index), len(self.data), np.int64)
-        return np.where(index < len(marks), marks.take(index, mode="clip"), len(self.data))
+def holds(data: Bytes, starts: Numbers, literal: bytes) -> Mask:
+    """At which of the starts the literal stands; says nothing where it would reach beyond the buffer."""
+    good = np.ones(len(starts), np.bool_)
+    for place in range(0, len(literal), _WORD):
+        piece = literal[place : place + _WORD]
+        if len(piece) < 3:
+            for further, byte in enumerate(piece, place):
+                good &= data.take(starts + further, mode="clip") == byte
+            continue
+        words = words_at(data, np.minimum(starts + place, len(data)))
+        good &= words & np.uint64((1 << 8 * len(piece)) - 1) == np.uint64(int.from_bytes(piece, "little"))
+    return good
 
 
 class Template:
@@ -176,7 +193,8 @@ class _Walk:
         self.cursor, self.ends = lines.starts.copy(), lines.ends.copy()
         self.fits = np.ones(len(lines), np.bool_)
         self.fields: dict[str, Span] = {}
-        self.last: tuple[int, Numbers] | None = None
+        self.searched = False
+        """Whether the cursor is at the byte that was looked for, so that it need not be compared."""
 
     def run(self) -> Spans:
         if len(self.lines):
@@ -184,7 +202,7 @@ class _Walk:
                 if isinstance(part, Field):
                     self._field(part, number)
                 else:
-                    self._literal(part, after_field=number > 0)
+                    self._literal(part)
             self._rest()
         else:
             self.fields = {name: Span(self.cursor, self.cursor) for name in self._names()}
@@ -196,15 +214,16 @@ class _Walk:
 
     def _field(self, part: Field, number: int) -> None:
         if part.width:
-            end, self.last = self.cursor + part.width, None
+            end = self.cursor + part.width
         elif part.open:
-            end, self.last = self.ends, None
+            end = self.ends
         else:
-            end = self._find(self.template.stop(number))
+            end = self.marks.next(self.template.stop(number), self.cursor)
             if part.spaced and self.template.stop(number) == SPACE:
                 end = self._past_commas(end)
         # Kept within the line whatever happens, so that spans of lines that do not fit are harmless.
         end = np.minimum(end, self.ends)
+        self.searched = not (part.width or part.open)
         self.fields[part.name] = Span(self.cursor, end)
         self.cursor = end
 
@@ -214,31 +233,17 @@ class _Walk:
             more = (end > self.cursor) & (end < self.ends) & (self.lines.data.take(end - 1, mode="clip") == COMMA)
             if not more.any():
                 break
-            self.last = None
             end = end.copy()
-            end[more] = self.marks.next(SPACE, end[more] + 1)[1]
+            end[more] = self.marks.next(SPACE, end[more] + 1)
         return end
 
-    def _find(self, stop: int) -> Numbers:
-        if self.last and self.last[0] == stop:
-            index = self.last[1] + 1
-            # Of a line that does not fit, the marks that its literals lack were counted too: they may lie behind.
-            end = np.maximum(self.marks.at(stop, index), self.cursor)
-        else:
-            index, end = self.marks.next(stop, self.cursor)
-        self.last = (stop, index)
-        return end
-
-    def _literal(self, literal: bytes, after_field: bool) -> None:
+    def _literal(self, literal: bytes) -> None:
         after = self.cursor + len(literal)
         self.fits &= after <= self.ends
-        for place, byte in enumerate(literal):
-            # The first byte after a searched field is its stop byte: found, so not compared again.
-            if not (place == 0 and after_field and self.last):
-                self.fits &= self.lines.data.take(self.cursor + place, mode="clip") == byte
-        if self.last:
-            stop, index = self.last
-            self.last = stop, index + literal.count(stop, 1)
+        known = int(self.searched)
+        if len(literal) > known:
+            self.fits &= holds(self.lines.data, self.cursor + known, literal[known:])
+        self.searched = False
         self.cursor = np.minimum(after, self.ends)
 
     def _rest(self) -> None:

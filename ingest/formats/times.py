@@ -16,7 +16,9 @@ from ingest.formats.template import Mask, Span
 from ingest.formats.times_parts import (
     LATEST,
     SECOND,
+    Runs,
     checked,
+    clock,
     codes,
     fraction,
     instant,
@@ -25,7 +27,7 @@ from ingest.formats.times_parts import (
     month,
     numbers,
     offset,
-    windows,
+    texts,
 )
 from ingest.formats.times_zone import to_utc
 from ingest.formats.values import digits_at, fixed_point, integers
@@ -39,6 +41,7 @@ UNITS = ("s", "ms", "us", "ns")
 _PLACES = {"s": 6, "ms": 3, "us": 0}
 _ISO_WIDTH = 35
 _CLOCK_WIDTH = 18
+_DATE_WIDTH = 10
 _Decimals = npt.NDArray[np.float64]
 
 
@@ -47,16 +50,31 @@ def clf_times(data: Bytes, span: Span) -> tuple[Numbers, Mask, Mask]:
 
     :returns: microseconds since 1970 in UTC, int64[n] (0 where wrong); whether it is of that form; whether it is a real time.
     """
-    right_width = span.ends - span.starts == CLF_WIDTH
-    w = windows(data, span.starts, CLF_WIDTH)
-    formed = right_width & literals(w, {2: "/", 6: "/", 11: ":", 14: ":", 17: ":", 20: " "})
+    window = texts(data, span, CLF_WIDTH)
+    runs = Runs(window)
+    micros, formed, real = runs.spread(*_clf_times(runs.first(window)))
+    return micros, formed, real
+
+
+def _clf_times(window: Bytes) -> tuple[Numbers, Mask, Mask]:
+    """Of many times that follow each other nearly all are of one day: it is read once, and of each only the clock."""
+    seconds, clock_formed, clock_real = clock(window[:, 12:20])
+    days = window.copy()
+    days[:, 12:20] = codes("00:00:00")
+    runs = Runs(days)
+    midnight, formed, real = runs.spread(*_clf_days(runs.first(days)))
+    return checked(midnight + seconds * SECOND, formed & clock_formed, real & clock_real)
+
+
+def _clf_days(w: Bytes) -> tuple[Numbers, Mask, Mask]:
+    formed = literals(w, {2: "/", 6: "/", 11: ":", 14: ":", 17: ":", 20: " ", CLF_WIDTH: "\0"})
     (day, hour, minute, second), good = numbers(w, (0, 2), (12, 14), (15, 17), (18, 20))
     (year, zone_hour, zone_minute), more = numbers(w, (7, 11), (22, 24), (24, 26))
     named_month, named = month(w[:, 3:6])
     formed &= good & more & named & is_sign(w[:, 21])
     micros, real = instant(year, named_month, day, hour, minute, second)
     east, zoned = offset(w[:, 21], zone_hour, zone_minute)
-    return checked(micros - east, formed, real & zoned)
+    return micros - east, formed, real & zoned
 
 
 def iso_times(data: Bytes, span: Span, zone: str = "UTC") -> tuple[Numbers, Mask]:
@@ -69,10 +87,14 @@ def iso_times(data: Bytes, span: Span, zone: str = "UTC") -> tuple[Numbers, Mask
     :returns: microseconds since 1970 in UTC, int64[n] (0 where wrong); whether it is such a time.
     :raises UsageError: there is no such zone.
     """
-    length = span.ends - span.starts
-    w = windows(data, span.starts, _ISO_WIDTH)
-    w[np.arange(_ISO_WIDTH) >= length[:, None]] = 0
-    good = (length >= 19) & (length <= _ISO_WIDTH) & literals(w, {4: "-", 7: "-", 13: ":", 16: ":"}) & np.isin(w[:, 10], codes("Tt "))
+    window = texts(data, span, _ISO_WIDTH)
+    runs = Runs(window)
+    micros, good = runs.spread(*_iso_times(runs.first(window), zone))
+    return micros, good
+
+
+def _iso_times(w: Bytes, zone: str) -> tuple[Numbers, Mask]:
+    good = literals(w, {4: "-", 7: "-", 13: ":", 16: ":", _ISO_WIDTH: "\0"}) & np.isin(w[:, 10], codes("Tt "))
     (year, month_number, day), a = numbers(w, (0, 4), (5, 7), (8, 10))
     (hour, minute, second), b = numbers(w, (11, 13), (14, 16), (17, 19))
     micros, real = instant(year, month_number, day, hour, minute, second)
@@ -91,16 +113,21 @@ def date_and_time(data: Bytes, date_span: Span, time_span: Span, zone: str = "UT
     :returns: microseconds since 1970 in UTC, int64[n] (0 where wrong); whether they are such a date and such a time.
     :raises UsageError: there is no such zone.
     """
+    dates, clocks = texts(data, date_span, _DATE_WIDTH), texts(data, time_span, _CLOCK_WIDTH)
     length = time_span.ends - time_span.starts
-    d, t = windows(data, date_span.starts, 10), windows(data, time_span.starts, _CLOCK_WIDTH)
-    t[np.arange(_CLOCK_WIDTH) >= length[:, None]] = 0
+    runs = Runs(dates, clocks, length.view(np.uint8).reshape(-1, 8))
+    micros, good = runs.spread(*_date_and_time(runs.first(dates), runs.first(clocks), runs.first(length), zone))
+    return micros, good
+
+
+def _date_and_time(d: Bytes, t: Bytes, length: Numbers, zone: str) -> tuple[Numbers, Mask]:
     brief = length == 5
     t[brief, 5:8] = codes(":00")
     (year, month_number, day), a = numbers(d, (0, 4), (5, 7), (8, 10))
     (hour, minute, second), b = numbers(t, (0, 2), (3, 5), (6, 8))
-    decimals, width, well_formed = fraction(t[:, 8:])
-    good = a & b & well_formed & literals(d, {4: "-", 7: "-"}) & literals(t, {2: ":", 5: ":"})
-    good &= (date_span.ends - date_span.starts == 10) & (brief | (length == 8 + width))
+    decimals, width, well_formed = fraction(t[:, 8:_CLOCK_WIDTH])
+    good = a & b & well_formed & literals(d, {4: "-", 7: "-", _DATE_WIDTH: "\0"}) & literals(t, {2: ":", 5: ":"})
+    good &= brief | (length == 8 + width)
     micros, real = instant(year, month_number, day, hour, minute, second)
     good &= real
     micros, _, good = checked(_in_zone(micros + decimals, good, zone), good, good)
@@ -170,7 +197,7 @@ def _in_zone(micros: Numbers, local: Mask, zone: str) -> Numbers:
 
 def _iso_zone(window: Bytes, place: Numbers) -> tuple[Numbers, Mask, Mask]:
     """The zone that begins at ``place`` of each row and ends the text: microseconds east of UTC, whether well formed, whether none."""
-    padded = np.concatenate((window, np.zeros((len(window), 7), np.uint8)), axis=1)
+    padded = np.concatenate((window, np.zeros((len(window), 2), np.uint8)), axis=1)
     z = np.take_along_axis(padded, np.minimum(place, _ISO_WIDTH)[:, None] + np.arange(7), axis=1)
     colon = z[:, 3] == ord(":")
     minutes_window = np.where(colon[:, None], z[:, 4:6], z[:, 3:5])

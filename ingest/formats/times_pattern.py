@@ -37,7 +37,7 @@ import numpy as np
 
 from core.errors import UsageError
 from ingest.formats.template import Mask, Span
-from ingest.formats.times_parts import SECOND, checked, days, decimals_of_second, instant, is_sign, offset, windows
+from ingest.formats.times_parts import SECOND, Runs, checked, days, decimals_of_second, instant, is_sign, offset, texts, windows
 from ingest.formats.times_zone import to_utc
 from ingest.formats.values import digits_at
 from ingest.lines import Bytes, Numbers
@@ -52,6 +52,7 @@ _WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday",
 _KNOWN = "%Y %y %m %b %B %d %e %j %a %A %H %k %I %l %p %M %S %f %L %3N %6N %9N %s %z %Z %T %F %D %R %r and %%"
 _SINCE, _OF_YEAR, _OF_TWELVE = "seconds since 1970", "day of the year", "hour of twelve"
 _SECONDS_DIGITS = 12
+_LONGEST_IN_RUNS = 63
 _LOWER = 0x20
 
 Read = tuple[Numbers, Numbers, Mask]
@@ -118,10 +119,20 @@ def pattern_times(data: Bytes, span: Span, pattern: str, zone: str = "UTC", year
     :raises UsageError: the pattern has an unknown directive, does not make a time, or lacks a year that is not given either;
         there is no such zone.
     """
-    steps = _compiled(pattern)
     if year is None and not has_year(pattern):
         raise UsageError(f"time pattern {pattern!r} has no year", "add %Y")
-    found = _read(steps, data, span)
+    most = sum(step.width for step in _compiled(pattern))
+    if most > _LONGEST_IN_RUNS:
+        return _pattern_times(data, span, pattern, zone, year)
+    length, years = span.ends - span.starts, np.broadcast_to(np.asarray(0 if year is None else year, np.int64), span.starts.shape).copy()
+    runs = Runs(texts(data, span, most), *(number.view(np.uint8).reshape(-1, 8) for number in (length, years)))
+    first = Span(runs.first(span.starts), runs.first(span.ends))
+    micros, good = runs.spread(*_pattern_times(data, first, pattern, zone, None if year is None else runs.first(years)))
+    return micros, good
+
+
+def _pattern_times(data: Bytes, span: Span, pattern: str, zone: str, year: int | Numbers | None) -> tuple[Numbers, Mask]:
+    found = _read(_compiled(pattern), data, span)
     if year is not None and "year" not in found.values:
         found.values["year"] = np.broadcast_to(np.asarray(year, np.int64), found.good.shape)
     micros = _local(found)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingest.bitmaps import words_at
 from ingest.formats.template import BACKSLASH, QUOTE, SPACE, Marks, Mask, Span
 from ingest.lines import Bytes, Numbers
 
@@ -28,18 +29,22 @@ __all__ = [
 _LARGEST_32 = 2**31 - 1
 _MOST_DIGITS = 19
 _MOST_DECIMAL_BYTES = 40
+_EVENS = pa.array(np.arange(0, 1 << 16, 2, dtype=np.int32))
 _ESCAPED = r'\\(["\\])'
 _DECIMAL = r"^-?[0-9]{1,19}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?$"
 _CONTROL = r"[\x00-\x1f\x7f]"
 _DELETE = 0x7F
+_ZEROS, _HIGH, _LOW, _SIX, _THREES = (np.uint64(byte * 0x0101010101010101) for byte in (0x30, 0xF0, 0x0F, 0x06, 0x33))
+_TENS = np.power(np.uint64(10), np.arange(20, dtype=np.uint64))
 _QUOTES = 4
 """Of each member of a JSON object: two of its name, two of its value."""
 
 
 def is_dash(data: Bytes, span: Span) -> Mask:
     """Where the field is ``-``, by which access logs mean that there is no value."""
-    dash: Mask = data.take(span.starts, mode="clip") == ord("-")
-    dash &= span.ends - span.starts == 1
+    dash: Mask = span.ends - span.starts == 1
+    if dash.any():
+        dash &= data.take(span.starts, mode="clip") == ord("-")
     return dash
 
 
@@ -53,12 +58,22 @@ def text(data: Bytes, span: Span, null: Mask | None = None) -> pa.StringArray:
         itself would read memory that is not the buffer's.
     """
     count = len(span.starts)
-    if null is not None and null.all():
-        return pa.nulls(count, pa.string())
     if not count:
         return pa.array([], pa.string())
-    pieces = _spans_and_gaps(data, [span])
-    return pieces.take(pa.array(np.arange(0, 2 * count, 2), mask=null)).cast(pa.string())
+    if null is None or not null.any():
+        return _even(_spans_and_gaps(data, [span])).cast(pa.string())
+    if null.all():
+        return pa.nulls(count, pa.string())
+    # Where there is none the span is emptied, which costs less than to tell Arrow so for each.
+    found = _even(_spans_and_gaps(data, [Span(span.starts, np.where(null, span.starts, span.ends))])).cast(pa.string())
+    _, offsets, held = found.buffers()
+    return pa.StringArray.from_buffers(count, offsets, held, pa.py_buffer(np.packbits(~null, bitorder="little")))
+
+
+def _even(pieces: pa.StringArray | pa.LargeStringArray) -> pa.StringArray | pa.LargeStringArray:
+    """Every second element, from the first on."""
+    count = (len(pieces) + 1) // 2
+    return pieces.take(_EVENS[:count] if count <= len(_EVENS) else pa.array(np.arange(0, 2 * count, 2)))
 
 
 def _spans_and_gaps(data: Bytes, spans: Sequence[Span]) -> pa.StringArray | pa.LargeStringArray:
@@ -78,9 +93,11 @@ def unescaped_text(marks: Marks, span: Span, null: Mask | None = None) -> pa.Str
     r"""Like :func:`text`, with ``\"`` and ``\\`` decoded, once. Other escapes (``\xhh``, ``\n``) stay as logged."""
     strings = text(marks.data, span, null)
     slashes = marks.of(BACKSLASH)
-    if not len(slashes):
+    if not len(slashes) or not len(strings):
         return strings
-    has = np.searchsorted(slashes, span.starts) < np.searchsorted(slashes, span.ends)
+    row = np.searchsorted(span.starts, slashes, side="right") - 1
+    has = np.zeros(len(span.starts), np.bool_)
+    has[row[(row >= 0) & (slashes < span.ends.take(row, mode="clip"))]] = True
     if not has.any():
         return strings
     mask = pa.array(has)
@@ -105,15 +122,36 @@ def integers(data: Bytes, span: Span) -> tuple[Numbers, Mask, Mask]:
     :returns: values int64 (0 where not good), whether they are all digits, and whether they fit in int64.
     """
     lengths = span.ends - span.starts
-    value = np.zeros(len(lengths), np.uint64)
-    numeric = lengths > 0
-    for place in range(min(int(lengths.max(initial=0)), _MOST_DIGITS)):
-        inside = place < lengths
-        digit = data.take(span.starts + place, mode="clip") - np.uint8(ord("0"))
-        numeric &= ~inside | (digit < 10)
-        value = np.where(inside, value * np.uint64(10) + digit, value)
+    value, numeric = _digits(data, span.starts, np.minimum(lengths, _MOST_DIGITS))
+    numeric &= lengths > 0
     fits = (lengths <= _MOST_DIGITS) & (value <= np.uint64(np.iinfo(np.int64).max))
-    return np.where(numeric & fits, value, 0).astype(np.int64), numeric, fits
+    return np.where(numeric & fits, value, np.uint64(0)).view(np.int64), numeric, fits
+
+
+def _digits(data: Bytes, starts: Numbers, lengths: Numbers) -> tuple[npt.NDArray[np.uint64], Mask]:
+    """So many digits from each start as one number, and whether they all are digits; 0 and true where there are none.
+
+    Eight digits are read as one word: https://lemire.me/blog/2022/01/21/swar-explained-parsing-eight-digits/.
+    """
+    words = words_at(data, np.minimum(starts, len(data)))
+    if lengths.min(initial=8) < 8:
+        words <<= (8 * np.clip(8 - lengths, 0, 8)).view(np.uint64)
+        words |= _ZEROS >> (8 * np.clip(lengths, 0, 8)).view(np.uint64)
+    good = (words & _HIGH | ((words + _SIX) & _HIGH) >> np.uint64(4)) == _THREES
+    value = _eight_digits(words)
+    long = np.flatnonzero(lengths > 8)
+    if len(long):
+        rest, more = _digits(data, starts[long] + 8, lengths[long] - 8)
+        value[long] = value[long] * _TENS[lengths[long] - 8] + rest
+        good[long] &= more
+    return value, good
+
+
+def _eight_digits(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    pairs = (words & _LOW) * np.uint64(10 * 2**8 + 1) >> np.uint64(8)
+    fours = (pairs & np.uint64(0x00FF00FF00FF00FF)) * np.uint64(100 * 2**16 + 1) >> np.uint64(16)
+    eights: npt.NDArray[np.uint64] = (fours & np.uint64(0x0000FFFF0000FFFF)) * np.uint64(10_000 * 2**32 + 1) >> np.uint64(32)
+    return eights
 
 
 def json_string(strings: pa.StringArray) -> pa.StringArray:

@@ -1,6 +1,8 @@
 """Which lines a parse has set aside, and why; and the road of many lines in blocks that fit the processor's cache."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +11,7 @@ from ingest.formats.base import Parsed, State
 from ingest.formats.template import Mask
 from ingest.lines import Lines, Numbers
 
-__all__ = ["BLOCK_BYTES", "BLOCK_LINES", "Verdicts", "parse_in_blocks"]
+__all__ = ["BLOCK_BYTES", "BLOCK_LINES", "UNDECIDED", "Parse", "Verdicts", "parse_in_blocks"]
 
 BLOCK_LINES = 16_384
 """Measured on lines of 237 bytes: 8,000 to 32,000 do about as well, half a million at once takes twice the time."""
@@ -18,7 +20,11 @@ BLOCK_BYTES = 4 << 20
 """What lines of a block hold together at most, unless one line alone is longer: bounds the memory of a hostile buffer. Measured on
 lines of 575 bytes: 8 MiB take a tenth more time, 1 MiB a third more."""
 
+UNDECIDED = "not decided yet"
+"""The reason for lines that a parse of a block leaves to a second one, of the few such lines of all blocks together."""
+
 _EVENTLESS = "eventless"
+_MOST_SLICES = 4096
 
 
 class Verdicts:
@@ -70,23 +76,64 @@ class Verdicts:
         return self._reasons.setdefault(reason, len(self._reasons))
 
 
-def parse_in_blocks(parse: Callable[[Lines, State], Parsed], lines: Lines, state: State = None, size: int = BLOCK_LINES) -> Parsed:
-    """The parse of all lines, done ``size`` lines at a time, each block with the state that the one before it left."""
+Parse = Callable[[Lines, State], Parsed]
+
+
+def parse_in_blocks(parse: Parse, lines: Lines, state: State = None, size: int = BLOCK_LINES, *, again: Parse | None = None) -> Parsed:
+    """The parse of all lines, done ``size`` lines at a time, each block with the state that the one before it left.
+
+    :param again: a parse without a state, of the lines that the first leaves :data:`UNDECIDED`.
+    """
     parts = []
     for first, block in _blocks(lines, size):
         part = parse(block, state)
         state = part.state
-        parts.append((first, part))
-    if len(parts) == 1:
-        return parts[0][1]
-    return Parsed(
-        pa.concat_batches([part.rows for _, part in parts]),
-        np.concatenate([part.numbers + first for first, part in parts]),
-        np.concatenate([part.rejected + first for first, part in parts]),
-        [reason for _, part in parts for reason in part.reasons],
-        np.concatenate([part.eventless + first for first, part in parts]),
-        state,
+        parts.append(_renumbered(part, np.arange(first, first + len(block))) if first else part)
+    if again:
+        undecided = _undecided(parts)
+        if len(undecided):
+            parts.append(_renumbered(parse_in_blocks(again, _gathered(lines, undecided), None, size), undecided))
+    return parts[0] if len(parts) == 1 else replace(_joined(parts), state=state)
+
+
+def _renumbered(part: Parsed, numbers: Numbers) -> Parsed:
+    """The outcome of lines that have these numbers among all."""
+    return replace(part, numbers=numbers[part.numbers], rejected=numbers[part.rejected], eventless=numbers[part.eventless])
+
+
+def _undecided(parts: Sequence[Parsed]) -> Numbers:
+    return np.concatenate([part.rejected[[reason == UNDECIDED for reason in part.reasons]] for part in parts])
+
+
+def _gathered(lines: Lines, numbers: Numbers) -> Lines:
+    """The lines of these numbers in a buffer of their own."""
+    data = np.frombuffer(b"\n".join(lines.line(number) for number in numbers.tolist()), np.uint8)
+    lengths = lines.ends[numbers] - lines.starts[numbers]
+    ends = np.cumsum(lengths + 1) - 1
+    return Lines(data, ends - lengths, ends)
+
+
+def _joined(parts: Sequence[Parsed]) -> Parsed:
+    """The outcomes of several parts as one; each line that is undecided in one of them is decided in another."""
+    numbers, rejected, eventless = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("numbers", "rejected", "eventless")
     )
+    reasons = [reason for part in parts for reason in part.reasons]
+    decided = [place for place in np.argsort(rejected, kind="stable").tolist() if reasons[place] != UNDECIDED]
+    rows = _in_order([part.rows for part in parts], numbers)
+    return Parsed(rows, np.sort(numbers), rejected[decided], [reasons[place] for place in decided], np.sort(eventless))
+
+
+def _in_order(batches: Sequence[pa.RecordBatch], numbers: Numbers) -> pa.RecordBatch:
+    """The rows by their numbers. They mostly ascend but for a few, and are then moved in slices."""
+    order = np.argsort(numbers, kind="stable")
+    breaks = np.flatnonzero(np.diff(order) != 1) + 1
+    if len(breaks) > _MOST_SLICES:
+        return pa.concat_batches(batches).take(pa.array(order))
+    table, bounds = pa.Table.from_batches(batches), [0, *breaks.tolist(), len(order)]
+    slices = [table.slice(order[first], last - first) for first, last in pairwise(bounds) if last > first]
+    whole = pa.concat_tables(slices).combine_chunks().to_batches() if slices else []
+    return whole[0] if whole else batches[0]
 
 
 def _blocks(lines: Lines, size: int) -> Iterator[tuple[int, Lines]]:

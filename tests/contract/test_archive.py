@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from core.errors import AuditlakeError, UsageError
 from core.segment import Segment
-from storage import archive as archive_module
+from storage import archive_files
 from storage.archive import Archive, ArchivedFile
 from storage.control import Control
 from storage.hot import HotStore
@@ -112,16 +113,29 @@ def test_what_is_read_back_has_the_digest_and_count_of_the_hot_file(lake: Lake, 
 
 
 def test_a_large_day_is_cut_into_files_and_row_groups(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive_module, "_ROWS_PER_FILE", 250)
-    monkeypatch.setattr(archive_module, "_ROWS_PER_GROUP", 100)
+    monkeypatch.setattr(archive_files, "_LEAST_ROWS", 10)
+    monkeypatch.setattr(archive_files, "_MOST_ROWS", 100)
+    monkeypatch.setattr(archive_files, "FILE_BYTES", 12_000)
     rows = day_rows("b1", 730)
-    batches = rows.to_batches(max_chunksize=90)
-    paths = lake.archive.write(SEGMENT, "r1", batches)
-    assert [path.rsplit("/", 1)[-1] for path in paths] == ["r1-00000.parquet", "r1-00001.parquet", "r1-00002.parquet"]
+    paths = lake.archive.write(SEGMENT, "r1", rows.to_batches(max_chunksize=90))
+    footers = [pq.read_metadata(pa.BufferReader(lake.place.get(path))) for path in paths]
+    groups = [[footer.row_group(number).num_rows for number in range(footer.num_row_groups)] for footer in footers]
+    assert [count for each in groups for count in each] == [100] * 7 + [30]
+    assert len(groups) > 1
+    assert all(len(each) > 1 for each in groups[:-1])
+    assert [path.rsplit("/", 1)[-1] for path in paths] == [f"r1-{number:05d}.parquet" for number in range(len(paths))]
     lake.archive.commit(SEGMENT, "r1", paths)
-    assert sorted(file.rows for file in lake.archive.files(TABLE)) == sorted([360, 360, 10])
-    other = lake.archive.write(NEXT, "r2", [rows.combine_chunks().to_batches()[0]])
+    assert sorted(file.rows for file in lake.archive.files(TABLE)) == sorted(map(sum, groups))
+    other = lake.archive.write(NEXT, "r2", [rows.combine_chunks().to_batches()[0]], rows.num_rows)
     assert lake.archive.digest(paths) == lake.archive.digest(other)
+
+
+def test_a_small_day_has_several_row_groups(local_lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive_files, "_LEAST_ROWS", 10)
+    monkeypatch.setattr(archive_files, "_VECTOR_ROWS", 2)
+    (path,) = local_lake.archive.write(SEGMENT, "r1", day_rows("b1", 101).to_batches())
+    footer = pq.read_metadata(pa.BufferReader(local_lake.place.get(path)))
+    assert [footer.row_group(number).num_rows for number in range(footer.num_row_groups)] == [26, 26, 26, 23]
 
 
 @pytest.mark.parametrize("batches", [[], [day_rows("b1", 0).to_batches(max_chunksize=1)], day_rows("b1", 0).to_batches()])

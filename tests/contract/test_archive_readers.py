@@ -17,6 +17,7 @@ from core.schema import COLUMNS, stored_schema
 from core.segment import Segment
 from storage import extensions
 from storage.archive import Archive
+from storage.archive_files import LOOKED_UP
 from storage.control import Control
 from storage.objects import S3Access
 from tests.contract.places import Place, open_place
@@ -164,13 +165,15 @@ def test_no_metadata_file_holds_a_personal_value_in_any_form(written: Written) -
         assert not any(value in text for text in told)
 
 
-def test_parquet_footers_hold_no_statistics_of_personal_columns(written: Written) -> None:
+def test_parquet_footers_hold_bounds_of_no_personal_columns_but_those_people_are_looked_up_by(written: Written) -> None:
+    assert set(LOOKED_UP) == {"source_ip", "account_id", "user_name"}
     for file in data_files(written):
         content = written.place.get(file.file_path)
         assert content[-4:] == b"PAR1"
         size = int.from_bytes(content[-8:-4], "little")
         footer = content[-8 - size :]
-        assert MARKER.encode() not in footer
+        found = {name for name in (column.name for column in PERSONAL) if f"{MARKER}-{name}".encode() in footer}
+        assert found <= set(LOOKED_UP)
         assert b"event_time" in footer
         metadata = pq.read_metadata(pa.BufferReader(content))
         for group in range(metadata.num_row_groups):
@@ -179,7 +182,22 @@ def test_parquet_footers_hold_no_statistics_of_personal_columns(written: Written
                 assert chunk.path_in_schema == column.name
                 assert chunk.compression == "ZSTD"
                 assert not chunk.has_column_index
-                if column.personal:
+                if column.personal and column.name not in LOOKED_UP:
                     assert not chunk.is_stats_set or not chunk.statistics.has_min_max
                 elif column.name in VISIBLE:
                     assert chunk.statistics.has_min_max
+
+
+def test_duckdb_asks_the_bloom_filters_of_the_columns_people_are_looked_up_by(written: Written, engine: duckdb.DuckDBPyConnection) -> None:
+    (path,) = [file.file_path for file in data_files(written) if file.record_count == 26]
+    for name in LOOKED_UP:  # both lie between the bounds
+        for value, excluded in ((f"{MARKER}-{name}", False), (f"{MARKER}-nobody", True)):
+            found = engine.execute(f"SELECT bloom_filter_excludes FROM parquet_bloom_probe('{path}', '{name}', '{value}')").fetchall()
+            assert found == [(excluded,)], (name, value)
+
+
+def test_duckdb_finds_a_user(written: Written, engine: duckdb.DuckDBPyConnection) -> None:
+    table = f"iceberg_scan('{written.metadata}')"
+    for name in LOOKED_UP:
+        assert engine.execute(f"SELECT count(*) FROM {table} WHERE {name} = '{MARKER}-{name}'").fetchall() == [(20,)]
+        assert engine.execute(f"SELECT count(*) FROM {table} WHERE {name} = '{MARKER}-nobody'").fetchall() == [(0,)]

@@ -79,7 +79,7 @@ def test_status_and_plan(lake: CommandLine) -> None:
     assert (first["roll_due"], first["purge_due"]) == ("2015-06-18T00:00:00Z", "2016-05-17T00:00:00Z")
     assert first["bytes"] > 0
     assert (status["quarantined"], status["oldest_event"]) == (1, "2015-05-17T00:00:00Z")
-    assert set(status["next_runs"]) == {"purge", "roll", "upkeep", "verify"}
+    assert set(status["next_runs"]) == {"purge", "roll", "compact", "upkeep", "verify"}
     decisions = lake("plan", "--at", "2015-06-18T00:00:00Z")["decisions"]
     assert all(set(decision) >= DECISION for decision in decisions)
     assert {(d["stream"], d["day"]): d["action"] for d in decisions} == {

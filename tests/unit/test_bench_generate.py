@@ -5,6 +5,8 @@ import hashlib
 import ipaddress
 import re
 
+import pytest
+
 from bench.generate import CHUNK, generate
 
 DAY = dt.date(2015, 5, 17)
@@ -43,3 +45,9 @@ def test_addresses_and_agents_are_as_many_as_on_a_busy_site() -> None:
     assert 9_000 < len(addresses) < 11_000
     assert 0.18 < sum(address.version == 6 for address in addresses) / len(addresses) < 0.22
     assert 2_500 < len({match[7] for match in lines}) <= 5_000
+
+
+def test_more_lines_have_more_agents(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.generate.LINES_PER_ADDRESS", 1_000)
+    first = bytes(next(generate(2_000_000, 1, DAY))).splitlines()
+    assert 6_000 < len({line.rsplit(b'" "', 1)[1] for line in first if line.endswith(b'"')}) <= 10_000

@@ -302,3 +302,24 @@ def test_iso_times_without_a_zone_are_of_the_zone_given() -> None:
 def test_a_zone_that_is_none_is_refused() -> None:
     with pytest.raises(UsageError, match="'Mars/Olympus' is not a time zone"):
         iso_times(*spanned("2019-07-01T12:00:00"), "Mars/Olympus")
+
+
+def test_each_of_many_times_in_runs_is_read_as_if_it_were_alone() -> None:
+    days = ["17/May/2015:00:00:00 +0000", "17/May/2015:23:59:60 +0000", "18/May/2015:00:00:01 +0200", "31/Feb/2015:10:00:00 +0000"]
+    others = ["17/May/2015:00:0:00 +0000", "17/May/2015:24:00:00 +0000", "01/Jan/1970:01:00:00 +0200", "01/Jan/1970:01:00:00 +0100"]
+    distinct = [*days, *others, "17/May/2015:10;00:00 +0000"]
+    texts = [text for text in distinct for _ in range(200)]
+    alone = [clf_times(*spanned(text)) for text in distinct]
+    together = clf_times(*spanned(*texts))
+    for read, each in zip(together, zip(*alone, strict=True), strict=True):
+        assert read.tolist() == np.repeat(np.concatenate(each), 200).tolist()
+    assert together[2][::200].tolist() == [True, True, True, False, False, False, False, True, False]
+
+
+def test_iso_times_in_runs_differ_in_what_stands_behind_the_second() -> None:
+    distinct = ["2019-07-01T12:00:00", "2019-07-01T12:00:00Z", "2019-07-01T12:00:00.5Z", "2019-07-01T12:00:00+02:00", "2019-07-01T12:00:0"]
+    values, good = iso_times(*spanned(*(text for text in distinct for _ in range(300))), "Europe/Berlin")
+    assert good[::300].tolist() == [True, True, True, True, False]
+    noon = micros(dt.datetime(2019, 7, 1, 12, tzinfo=dt.UTC))
+    hour = 3_600_000_000
+    assert values.tolist() == np.repeat([noon - 2 * hour, noon, noon + 500_000, noon - 2 * hour, 0], 300).tolist()

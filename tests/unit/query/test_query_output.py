@@ -17,10 +17,10 @@ import pytest
 
 from core import steps
 from core.errors import AuditlakeError, UsageError
-from query.cells import safe
 from query.lake import LakeView, open_lake
 from query.output import FORMATS, Written, write
 from query.run import run_on
+from query.texts import safe
 
 KINDS = """SELECT 1 AS small, 170141183460469231731687303715884105727::HUGEINT AS huge, sum(3::BIGINT) AS total,
     1.50::DECIMAL(10, 2) AS price, 2.5 AS half, 'nan'::DOUBLE AS nan, '-inf'::FLOAT AS inf, true AS yes, NULL AS nothing,

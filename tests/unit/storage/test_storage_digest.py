@@ -1,6 +1,7 @@
 """The content digest: blind to order, and to nothing else."""
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -137,3 +138,31 @@ def test_columns_outside_the_list_are_not_looked_at() -> None:
     more = rows.append_column("extra", pa.array([1, 2, 3]))
     assert digest(more) == digest(rows)
     assert digest(rows.select(stored_schema().names[::-1])) == digest(rows)
+
+
+ADR = Path(__file__).resolve().parents[3] / "docs" / "adr" / "0008-content-digest.md"
+
+
+def _term(column: Column) -> str:
+    name, kind = column.name, column.type
+    if pa.types.is_string(kind) or pa.types.is_floating(kind):
+        word = f"of_text('{name}', {name}::VARCHAR)"
+    else:
+        plain = f"epoch_us({name})" if pa.types.is_timestamp(kind) else f"{name} - DATE '1970-01-01'" if pa.types.is_date(kind) else name
+        word = f"of_whole('{name}', {plain})"
+    return f"{word} + of_null({column.id}, {name})"
+
+
+def test_the_documented_sql_gives_the_same_sum() -> None:
+    rows = pa.concat_tables([varied_rows("b1"), day_rows("b2", 3, user_name="zw\N{LATIN SMALL LETTER O WITH DIAERESIS}lf", url_port=-1)])
+    with extensions.connect(threads=1) as auditor:
+        auditor.execute(ADR.read_text(encoding="utf-8").partition("```sql\n")[2].partition("```")[0])
+        auditor.register("archived", rows)
+        number = f"stirred(cut({' + '.join(map(_term, COLUMNS))}))"
+        (found,) = auditor.execute(f"SELECT count(*), printf('%016x', cut(sum({number}))::UBIGINT) FROM archived").fetchall()
+    assert Digest(*found) == digest(rows)
+
+
+def test_the_sum_is_what_it_was() -> None:
+    """A ledger holds it for a year and more."""
+    assert digest(varied_rows("b1")).sum == "f5dd4048db97882c"

@@ -1,13 +1,15 @@
 """Addresses in every dress a log gives them, against Python's own ipaddress."""
 
 import ipaddress
+import socket
 
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.addresses import Addresses, ipv4_numbers, ipv6_halves
+from transforms.address_numbers import ipv4_numbers, ipv6_halves
+from transforms.addresses import Addresses
 
 
 def read(*texts: str | None) -> list[tuple[str | None, int | None]]:
@@ -97,3 +99,19 @@ def test_numbers_are_those_of_ipaddress(texts: list[str | None]) -> None:
         elif text is not None:
             with pytest.raises(ValueError, match=r".*"):
                 ipaddress.ip_address(text)
+
+
+GROUPS = st.sampled_from(["0", "0", "1", "a", "ff", "10", "ffff", "2001", "00", "0a", "FF"])
+
+
+@given(st.lists(GROUPS, min_size=0, max_size=8), st.lists(GROUPS, min_size=0, max_size=8), st.sampled_from(["::", ":"]))
+def test_ipv6_in_any_spelling_is_given_in_the_canonical_one(front: list[str], back: list[str], between: str) -> None:
+    text = ":".join(front) + between + ":".join(back)
+    ((ip, port),) = read(text)
+    try:
+        packed = socket.inet_pton(socket.AF_INET6, text)
+    except OSError:
+        assert ip is None or ":" not in ip
+        return
+    mapped = ipaddress.IPv6Address(packed).ipv4_mapped
+    assert (ip, port) == (str(mapped) if mapped else socket.inet_ntop(socket.AF_INET6, packed), None)

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transforms import agents as agents_module
 from transforms.agents import DEVICE_TYPES, Agents
 
 DATA = Path(__file__).parents[2] / "data" / "user-agents"
@@ -123,6 +125,17 @@ def test_forgetting_agents_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     AGENTS._known.clear()
     assert read(*agents) == before
     assert len(AGENTS._known) <= 2
+
+
+def test_agents_that_cannot_be_robots_are_told_at_once_and_rightly() -> None:
+    """The quick expression must fit whatever the exact one fits, for every text that is left to it."""
+    known = json.loads((DATA / "crawler-user-agents" / "crawler-user-agents.json").read_text("utf-8"))
+    texts = [agent for crawler in known for agent in crawler["instances"]] + [agent for agent, _ in expectations("test_ua.yaml")]
+    texts += ["bot", "CUBOT", "a@b.c", "x www.y", "Java/8", "ruby", "PYTHON-requests", "fetch me"]
+    perhaps = pc.match_substring_regex(pa.array(texts), agents_module._PERHAPS_ROBOT, ignore_case=True).to_pylist()
+    robots = [bool(agents_module._ROBOT.search(text)) for text in texts]
+    assert 1000 < sum(robots) < sum(perhaps) < len(texts)
+    assert not [text for text, is_robot, may_be in zip(texts, robots, perhaps, strict=True) if is_robot and not may_be and text.isascii()]
 
 
 def test_version_names_the_expressions() -> None:

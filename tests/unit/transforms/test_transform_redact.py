@@ -258,3 +258,45 @@ def test_total_and_rows_in_order(texts: list[str | None]) -> None:
 def test_a_megabyte_of_anything_is_read_in_linear_time(unit: str) -> None:
     text = unit * (1_000_000 // len(unit)) + "?token=" + MARK
     assert MARK not in clean(text)
+
+
+def encoded(word: str, places: set[int], times: int) -> str:
+    """The word with the letters at these places percent-encoded, once or more."""
+    return "".join(f"%{'25' * times}{ord(sign):02x}" if place in places else sign for place, sign in enumerate(word))
+
+
+@given(st.sampled_from(DEFAULT_SECRET_NAMES), st.sets(st.integers(0, 12)), st.integers(0, 2), st.booleans())
+def test_a_word_is_found_whichever_of_its_letters_are_encoded(name: str, places: set[int], times: int, capitals: bool) -> None:
+    word = encoded(name.upper() if capitals else name, places - {name.find("_")}, times)
+    assert clean(f"a=1&{word}={MARK}&b=2") == f"a=1&{word}=REDACTED&b=2"
+    assert MARK not in raw_labels(json.dumps({"status_code": "200", word: MARK}))
+
+
+def test_what_was_found_in_one_batch_is_found_in_the_next() -> None:
+    redact = Redact()
+    for number in (0, 0, 1, 6000):
+        texts = [f"token={n}" for n in range(number)] + [f"token={MARK}", "pin=1", "a=1", None]
+        batch = redact.apply(pa.RecordBatch.from_pydict({"url_query": pa.array(texts, pa.string())}))
+        assert batch["url_query"].to_pylist() == ["token=REDACTED"] * (number + 1) + ["pin=REDACTED", "a=1", None]
+
+
+def test_of_columns_that_share_a_batch_each_keeps_its_own() -> None:
+    columns = {"url_path": ["/a", "/b"], "url_query": ["token=1", None], "http_request_referrer": ["http://u:p@h/", "x=1"]}
+    batch = pa.RecordBatch.from_pydict({name: pa.array(texts, pa.string()) for name, texts in columns.items()})
+    wanted = {"url_path": ["/a", "/b"], "url_query": ["token=REDACTED", None], "http_request_referrer": ["http://REDACTED:@h/", "x=1"]}
+    assert Redact().apply(batch).to_pydict() == wanted
+
+
+def test_documents_of_which_few_have_other_keys_than_the_rest() -> None:
+    usual, odd = json.dumps({"status_code": "200"}), json.dumps({"status_code": "200", "x_code": MARK})
+    texts = [usual, odd, usual, odd, None, usual]
+    batch = REDACT.apply(pa.RecordBatch.from_pydict({"labels": pa.array(texts, pa.string())}))
+    shown = batch["labels"].to_pylist()
+    assert (shown[0], shown[4]) == (usual, None)
+    assert [json.loads(text)["x_code"] for text in (shown[1], shown[3])] == ["REDACTED"] * 2
+
+
+def test_labels_without_a_list_of_names() -> None:
+    document = json.dumps({"token": "kept", "from": "someone@example.com"})
+    batch = Redact([]).apply(pa.RecordBatch.from_pydict({"labels": pa.array([document], pa.string())}))
+    assert json.loads(batch["labels"][0].as_py()) == {"token": "kept", "from": "REDACTED"}

@@ -1,0 +1,92 @@
+"""Facts and dimensions in a day file: values stored once, gone with the last row that has them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from core.errors import AuditlakeError
+from storage import day_tables
+from storage.hot import HotStore
+from tests.unit.storage.rows import KEY, SEGMENT, day_rows
+
+MARKER = "marker-7f3a9c1d-5e2b"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[HotStore]:
+    store = HotStore(tmp_path / "hot", tmp_path / "scratch", threads=1)
+    yield store
+    store.close()
+
+
+def content(store: HotStore) -> list[dict[str, Any]]:
+    with store.read(SEGMENT, KEY, "ingest_batch, ingest_row") as reader:
+        rows: list[dict[str, Any]] = reader.read_all().to_pylist()
+        return rows
+
+
+def values_of(store: HotStore, table: str, column: str) -> list[Any]:
+    with store._attached(SEGMENT, KEY, read_only=True) as connection:
+        return [row[0] for row in connection.execute(f"SELECT {column} FROM day.{table} ORDER BY id").fetchall()]
+
+
+def test_what_rows_share_is_stored_once_whatever_batch_or_process_brings_it(store: HotStore, tmp_path: Path) -> None:
+    store.append(SEGMENT, KEY, day_rows("b1", 3, source_ip="192.0.2.1", user_name="someone"), "b1")
+    store.append(SEGMENT, KEY, day_rows("b2", 3, source_ip="192.0.2.1"), "b2")
+    store.close()
+    other = HotStore(tmp_path / "hot", tmp_path / "scratch", threads=1)
+    other.append(SEGMENT, KEY, pa.concat_tables([day_rows("b3", 1, source_ip=ip) for ip in ("192.0.2.2", "192.0.2.1")]), "b3")
+    other.close()
+    store.append(SEGMENT, KEY, pa.concat_tables([day_rows("b4", 1, source_ip=ip) for ip in ("192.0.2.3", "192.0.2.2")]), "b4")
+    assert values_of(store, "client", "source_ip") == ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+    found = [(row["ingest_batch"], row["source_ip"][-1]) for row in content(store)]
+    assert sorted(found) == sorted(
+        [*zip(["b1"] * 3 + ["b2"] * 3, "111111", strict=True), ("b3", "2"), ("b3", "1"), ("b4", "3"), ("b4", "2")]
+    )
+    assert [row["user_name"] for row in content(store)] == ["someone"] * 3 + [None] * 7
+
+
+def test_a_batch_taken_back_leaves_no_value_that_it_alone_had(store: HotStore) -> None:
+    store.append(SEGMENT, KEY, day_rows("b1", 3, source_ip="192.0.2.1"), "b1")
+    store.append(SEGMENT, KEY, pa.concat_tables([day_rows("b2", 1, source_ip=ip) for ip in ("192.0.2.1", "192.0.2.2")]), "b2")
+    store.remove_batch(SEGMENT, KEY, "b2")
+    assert values_of(store, "client", "source_ip") == ["192.0.2.1"]
+    assert values_of(store, "batch", "ingest_batch") == ["b1"]
+    store.append(SEGMENT, KEY, day_rows("b3", 1, source_ip="192.0.2.2"), "b3")
+    assert [row["source_ip"] for row in content(store)] == ["192.0.2.1"] * 3 + ["192.0.2.2"]
+
+
+def test_a_batch_that_fails_gives_no_number_to_a_value(store: HotStore) -> None:
+    store.append(SEGMENT, KEY, day_rows("b1", 1, source_ip="192.0.2.1"), "b1")
+    with pytest.raises(AuditlakeError, match="NOT NULL"):
+        store.append(SEGMENT, KEY, day_rows("b2", 1, source_ip="192.0.2.2").drop(["ingest_row"]), "b2")
+    store.append(SEGMENT, KEY, day_rows("b3", 1, source_ip="192.0.2.2"), "b3")
+    assert [row["source_ip"] for row in content(store)] == ["192.0.2.1", "192.0.2.2"]
+
+
+def test_values_forgotten_are_stored_again_and_rows_stay_right(store: HotStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(day_tables, "_REMEMBERED", 2)
+    for number in range(6):
+        rows = [day_rows(f"b{number}", 1, source_ip=f"192.0.2.{ip}") for ip in (number, number + 1, 1)]
+        store.append(SEGMENT, KEY, pa.concat_tables(rows), f"b{number}")
+    wanted = [f"192.0.2.{ip}" for number in range(6) for ip in (number, number + 1, 1)]
+    assert sorted(row["source_ip"] for row in content(store)) == sorted(wanted)
+    assert len(values_of(store, "client", "source_ip")) > 7
+
+
+def test_a_value_that_is_rewritten_away_is_in_no_byte_of_the_file(store: HotStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without encryption, for the bytes to be seen."""
+
+    def plainly(_store: HotStore, connection: Any, path: Path, _key: str, alias: str, read_only: bool = False) -> None:
+        connection.execute(f"ATTACH '{path}' AS {alias} ({'READ_ONLY' if read_only else 'READ_WRITE'})")
+
+    monkeypatch.setattr(HotStore, "_attach", plainly)
+    rows = pa.concat_tables([day_rows("b1", 5, source_address="kept-0a1b2c"), day_rows("b2", 5, source_address=MARKER)])
+    store.append(SEGMENT, KEY, rows, "b1")
+    assert MARKER.encode() in store.path(SEGMENT).read_bytes()
+    assert store.rewrite_without(SEGMENT, KEY, [("b2", number) for number in range(5)]) == 5
+    assert MARKER.encode() not in store.path(SEGMENT).read_bytes()
+    assert [row["source_address"] for row in content(store)] == ["kept-0a1b2c"] * 5
