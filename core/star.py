@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from core.schema import COLUMNS
 
-__all__ = ["DIMENSIONS", "FACTS", "Coded", "Star", "encode", "encode_columns"]
+__all__ = ["DIMENSIONS", "FACTS", "Coded", "Codes", "Dictionary", "Star", "encode", "encode_columns", "keys_of"]
 
 Codes = npt.NDArray[np.int32]
 
@@ -59,10 +60,14 @@ class Coded:
 
     :param numbers: for each row the number of its values, int32[rows], 0 to ``len(values) - 1``.
     :param values: the dimension's columns that are there; no two rows need differ.
+    :param dictionary: what knows the values from batch to batch, if anything does.
+    :param codes: the number of each of the values in it, int32[values].
     """
 
     numbers: Codes
     values: pa.RecordBatch
+    dictionary: "Dictionary | None" = None
+    codes: Codes | None = None
 
     def used(self) -> "Coded":
         """The same with those values alone that a row has."""
@@ -71,7 +76,12 @@ class Coded:
         if marks.all():
             return self
         places = (np.cumsum(marks) - 1).astype(np.int32)
-        return Coded(places[self.numbers], self.values.filter(pa.array(marks)))
+        codes = None if self.codes is None else self.codes[marks]
+        return Coded(places[self.numbers], self.values.filter(pa.array(marks)), self.dictionary, codes)
+
+    def at(self, numbers: Codes) -> "Coded":
+        """The same values for other rows: those of these numbers."""
+        return Coded(numbers, self.values, self.dictionary, self.codes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +106,12 @@ class Star:
             return self
         facts = pa.concat_tables([self.facts.slice(start, end - start) for start, end in slices])
         numbers = {name: np.concatenate([coded.numbers[start:end] for start, end in slices]) for name, coded in self.dimensions.items()}
-        return Star(facts, {name: Coded(numbers[name], coded.values).used() for name, coded in self.dimensions.items()})
+        return Star(facts, {name: coded.at(numbers[name]).used() for name, coded in self.dimensions.items()})
 
     def filter(self, mask: pa.Array) -> "Star":
         """The rows that are marked."""
         kept = np.asarray(mask.to_numpy(zero_copy_only=False), np.bool_)
-        coded = {name: Coded(coded.numbers[kept], coded.values).used() for name, coded in self.dimensions.items()}
+        coded = {name: coded.at(coded.numbers[kept]).used() for name, coded in self.dimensions.items()}
         return Star(self.facts.filter(mask), coded)
 
     def flat(self) -> pa.RecordBatch:
@@ -129,11 +139,14 @@ def encode(rows: pa.Table, known: Mapping[str, Coded] | None = None) -> Star:
 def encode_columns(columns: Mapping[str, pa.Array]) -> Coded:
     """Columns of one dimension, each a value for each row, as their distinct values and the number of each row's."""
     first_column = next(iter(columns.values()))
+    # An address is mostly the client as the log names it: what is the same once more tells nothing.
+    telling = [column for column in columns.values() if column is first_column or not column.equals(first_column)]
+    parts = [_bits(column).dictionary_encode(null_encoding="encode") for column in telling]
+    if len(parts) == 1 and not pa.types.is_floating(first_column.type):
+        values = [parts[0].dictionary] * len(columns)
+        return Coded(np.asarray(parts[0].indices), pa.RecordBatch.from_arrays(values, names=list(columns)))
     codes, most = np.zeros(len(first_column), np.int64), 1
-    for column in columns.values():
-        if column is not first_column and column.equals(first_column):
-            continue  # an address is mostly the client as the log names it
-        part = _bits(column).dictionary_encode(null_encoding="encode")
+    for part in parts:
         if most * len(part.dictionary) >= _MOST_PRODUCT:
             codes, most = _renumbered(codes)
         codes = codes * len(part.dictionary) + np.asarray(part.indices)
@@ -153,3 +166,61 @@ def _bits(column: pa.Array) -> pa.Array:
 def _renumbered(codes: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int]:
     encoded = pa.array(codes).dictionary_encode()
     return np.asarray(encoded.indices).astype(np.int64), len(encoded.dictionary)
+
+
+class Dictionary:
+    """Values of one dimension, each with a number that stays the same from batch to batch.
+
+    :param name: of the dimension.
+    :param keeps_values: whether :meth:`coded` will be asked for them.
+    """
+
+    def __init__(self, name: str, keeps_values: bool = True) -> None:
+        self._name = name
+        self._keeps_values = keeps_values
+        self._keys = pa.array([], pa.string())
+        self._values: pa.RecordBatch | None = None
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def codes(self, values: pa.RecordBatch) -> tuple[Codes, "npt.NDArray[np.bool_]"]:
+        """The number of each of some values that differ, and which of them are new. New ones get the next numbers, in their order."""
+        keys = keys_of(self._name, dict(zip(values.schema.names, values.columns, strict=True)), len(values))
+        places = pc.index_in(keys, value_set=self._keys)
+        fresh = np.asarray(places.is_null())
+        codes = np.asarray(places.fill_null(0)).astype(np.int32)
+        codes[fresh] = np.arange(len(self), len(self) + int(fresh.sum()), dtype=np.int32)
+        chosen = pa.array(fresh)
+        self._keys = pa.concat_arrays([self._keys, keys.filter(chosen)])
+        if self._keeps_values:
+            added = values.filter(chosen)
+            self._values = pa.concat_batches([self._values, added]) if self._values is not None else added
+        return codes, fresh
+
+    def coded(self, codes: Codes) -> Coded:
+        """Rows of these numbers of it."""
+        marks = np.zeros(len(self), np.bool_)
+        marks[codes] = True
+        used = np.flatnonzero(marks).astype(np.int32)
+        numbers = (np.cumsum(marks) - 1).astype(np.int32)[codes]
+        assert self._values is not None
+        return Coded(numbers, self._values.take(pa.array(used)), self, used)
+
+
+def keys_of(name: str, columns: Mapping[str, pa.Array], count: int) -> pa.StringArray:
+    """Each row of a dimension's columns as one text; no two that differ share it: every value stands after its length."""
+    parts: list[pa.Array | str] = []
+    first = columns.get(DIMENSIONS[name][0])
+    for column in DIMENSIONS[name]:
+        values = columns.get(column)
+        if values is None or values.null_count == count:
+            parts += ["~"]
+        elif values is not first and values.equals(first):
+            parts += ["="]
+        else:
+            text = _bits(values).cast(pa.string())
+            parts += [pc.binary_length(text).cast(pa.string()), text]
+    if all(isinstance(part, str) for part in parts):
+        return pa.repeat(pa.scalar(":".join(map(str, parts))), count)
+    return pc.binary_join_element_wise(*parts, ":", null_handling="replace", null_replacement="~")

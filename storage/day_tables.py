@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from core.schema import COLUMNS, QUARANTINE_COLUMNS, Column
 from core.segment import Segment
-from core.star import DIMENSIONS, FACTS, Coded, Star
+from core.star import DIMENSIONS, FACTS, Coded, Dictionary, Star, keys_of
 
 __all__ = [
     "SQL_TYPES",
@@ -123,6 +123,7 @@ class Numbering:
     keys: dict[str, pa.Array] = field(default_factory=dict)
     ids: dict[str, Ids] = field(default_factory=dict)
     next_id: dict[str, int] = field(default_factory=dict)
+    given: dict[str, tuple[Dictionary, Ids]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, connection: duckdb.DuckDBPyConnection, database: str) -> "Numbering":
@@ -133,59 +134,69 @@ class Numbering:
             names = ", ".join(f'"{column}"' for column in columns)
             held = connection.execute(f"SELECT id, {names} FROM {database}.{name} ORDER BY id DESC LIMIT {_REMEMBERED}").to_arrow_table()
             known.ids[name] = held["id"].combine_chunks().to_numpy()
-            known.keys[name] = _keys(name, {column: held[column].combine_chunks() for column in columns}, held.num_rows)
+            known.keys[name] = keys_of(name, {column: held[column].combine_chunks() for column in columns}, held.num_rows)
         return known
 
     def number(self, name: str, coded: Coded) -> tuple[Ids, pa.Table | None]:
         """The file's number of each of a dimension's values, and the values that are new, with their numbers."""
-        keys = _keys(name, {column: coded.values.column(column) for column in coded.values.schema.names}, len(coded.values))
+        if coded.dictionary is None or coded.codes is None:
+            return self._number(name, coded.values, remember=True)
+        given = self._given(name, coded.dictionary, coded.codes)
+        ids, fresh = given[coded.codes], None
+        missing = ids < 0
+        if missing.any():
+            ids[missing], fresh = self._number(name, coded.values.filter(pa.array(missing)), remember=False)
+            given[coded.codes[missing]] = ids[missing]
+        return ids, fresh
+
+    def _given(self, name: str, dictionary: Dictionary, codes: Ids) -> Ids:
+        """The file's numbers by those of the dictionary, -1 where there is none yet."""
+        owner, given = self.given.get(name, (None, np.empty(0, np.int32)))
+        if owner is not dictionary:
+            given = np.empty(0, np.int32)
+        most = int(codes.max(initial=-1)) + 1
+        if most > len(given):
+            given = np.concatenate([given, np.full(max(most, 2 * len(given)) - len(given), -1, np.int32)])
+        self.given[name] = dictionary, given
+        return given
+
+    def _number(self, name: str, values: pa.RecordBatch, remember: bool) -> tuple[Ids, pa.Table | None]:
+        """The same by the values themselves, to be known again by them or not."""
+        if not remember and not len(self.keys[name]):
+            ids = np.arange(self.next_id[name], self.next_id[name] + len(values), dtype=np.int32)
+            self.next_id[name] += len(values)
+            return ids, _numbered_rows(ids, values)
+        keys = keys_of(name, dict(zip(values.schema.names, values.columns, strict=True)), len(values))
         places = pc.index_in(keys, value_set=self.keys[name])
         fresh = np.asarray(places.is_null())
         ids = np.empty(len(keys), np.int32)
-        if not fresh.all():
-            ids[~fresh] = self.ids[name][places.drop_null().to_numpy()]
-        count = int(fresh.sum())
-        if not count:
+        ids[~fresh] = self.ids[name][places.drop_null().to_numpy()]
+        if not fresh.any():
             return ids, None
         distinct = keys.filter(pa.array(fresh)).dictionary_encode()
-        numbers, start = np.asarray(distinct.indices), self.next_id[name]
-        ids[fresh] = start + numbers
-        return ids, self._learn(name, coded, np.flatnonzero(fresh), numbers, distinct.dictionary)
+        numbers, first = np.asarray(distinct.indices), np.empty(len(distinct.dictionary), np.int64)
+        first[numbers[::-1]] = np.flatnonzero(fresh)[::-1]
+        new = np.arange(self.next_id[name], self.next_id[name] + len(first), dtype=np.int32)
+        self.next_id[name] += len(first)
+        ids[fresh] = new[numbers]
+        if remember:
+            self._remember(name, distinct.dictionary, new)
+        return ids, _numbered_rows(new, values.take(pa.array(first)))
 
-    def _learn(self, name: str, coded: Coded, rows: "npt.NDArray[np.intp]", numbers: Ids, keys: pa.Array) -> pa.Table:
-        fresh = np.arange(self.next_id[name], self.next_id[name] + len(keys), dtype=np.int32)
-        first = np.empty(len(keys), np.int64)
-        first[numbers[::-1]] = rows[::-1]
+    def _remember(self, name: str, keys: pa.Array, ids: Ids) -> None:
         forget = len(self.keys[name]) + len(keys) > _REMEMBERED
         self.keys[name] = keys if forget else pa.concat_arrays([self.keys[name], keys])
-        self.ids[name] = fresh if forget else np.concatenate([self.ids[name], fresh])
-        self.next_id[name] += len(keys)
-        values = coded.values.take(pa.array(first))
-        return pa.table({"id": fresh, **{column: values.column(column) for column in values.schema.names}})
+        self.ids[name] = ids if forget else np.concatenate([self.ids[name], ids])
+
+
+def _numbered_rows(ids: Ids, values: pa.RecordBatch) -> pa.Table:
+    return pa.table({"id": ids, **dict(zip(values.schema.names, values.columns, strict=True))})
 
 
 def state_of(connection: duckdb.DuckDBPyConnection, database: str) -> tuple[int, str | None]:
     """How many batches the file has, and the last one."""
     count, last = connection.execute(f"SELECT count(*), arg_max(batch, rowid) FROM {database}.batches").fetchall()[0]
     return int(count), last
-
-
-def _keys(name: str, columns: Mapping[str, pa.Array], count: int) -> pa.Array:
-    """Each row of a dimension as one text; no two that differ share it: every value stands after its length."""
-    parts: list[pa.Array | str] = []
-    first = columns.get(DIMENSIONS[name][0])
-    for column in DIMENSIONS[name]:
-        values = columns.get(column)
-        if values is None or values.null_count == count:
-            parts += ["~"]
-        elif values is not first and values.equals(first):
-            parts += ["="]
-        else:
-            text = (values.view(pa.int64()) if pa.types.is_floating(values.type) else values).cast(pa.string())
-            parts += [pc.binary_length(text).cast(pa.string()), text]
-    if all(isinstance(part, str) for part in parts):
-        return pa.repeat(pa.scalar(":".join(map(str, parts))), count)
-    return pc.binary_join_element_wise(*parts, ":", null_handling="replace", null_replacement="~")
 
 
 def insert(connection: duckdb.DuckDBPyConnection, database: str, rows: Star, known: Numbering) -> None:

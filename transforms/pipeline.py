@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 
-from core.star import DIMENSIONS, Coded, Star, encode, encode_columns
+from core.star import DIMENSIONS, Coded, Codes, Dictionary, Star, encode, encode_columns
 from transforms.addresses import Addresses
 from transforms.agents import Agents
 from transforms.base import Lookup, Transform, conform, text_column
@@ -24,6 +25,7 @@ from transforms.urls import Urls
 __all__ = ["EMBEDDED", "Embedded", "Pipeline", "TransformOptions", "build"]
 
 
+_REMEMBERED = 1_000_000
 Embedded = Literal["embedded"]
 EMBEDDED: Embedded = "embedded"
 
@@ -54,6 +56,7 @@ class Pipeline:
 
     def __init__(self, transforms: Sequence[Transform]) -> None:
         self.transforms = tuple(transforms)
+        self._memories = {transform.name: _Memory(transform) for transform in transforms if isinstance(transform, Lookup)}
 
     @property
     def versions(self) -> dict[str, dict[str, str]]:
@@ -77,18 +80,44 @@ class Pipeline:
         dimensions: dict[str, Coded] = {}
         for transform in self.transforms:
             if isinstance(transform, Lookup):
-                dimensions |= _looked_up(transform, batch, dimensions)
+                dimensions |= self._memories[transform.name].dimensions(batch, dimensions)
         return encode(pa.Table.from_batches([batch]), dimensions)
 
 
-def _looked_up(lookup: Lookup, batch: pa.RecordBatch, known: Mapping[str, Coded]) -> dict[str, Coded]:
-    """The dimension whose values are looked up, and those that the lookup fills."""
-    name = next(name for name, columns in DIMENSIONS.items() if lookup.reads in columns)
-    keys = known.get(name) or encode_columns({column: text_column(batch, column) for column in DIMENSIONS[name]})
-    found = lookup.columns(keys.values.column(lookup.reads))
-    filled = {dimension: {column: found[column] for column in columns if column in found} for dimension, columns in DIMENSIONS.items()}
-    coded = {dimension: encode_columns(columns) for dimension, columns in filled.items() if columns}
-    return {name: keys} | {dimension: Coded(each.numbers[keys.numbers], each.values) for dimension, each in coded.items()}
+class _Memory:
+    """What a lookup said of the values met so far, so that each is looked up once, whatever the batches."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+        self._name = next(name for name, columns in DIMENSIONS.items() if lookup.reads in columns)
+        self._forget()
+
+    def dimensions(self, batch: pa.RecordBatch, known: Mapping[str, Coded]) -> dict[str, Coded]:
+        """The dimension whose values are looked up, and those that the lookup fills."""
+        keys = known.get(self._name) or encode_columns({column: text_column(batch, column) for column in DIMENSIONS[self._name]})
+        if len(self._keys) > _REMEMBERED:
+            self._forget()
+        codes, fresh = self._keys.codes(keys.values)
+        self._learn(keys.values.column(self._lookup.reads).filter(pa.array(fresh)))
+        found = {self._name: Coded(keys.numbers, keys.values, self._keys, codes)}
+        for name, dictionary in self._filled.items():
+            coded = dictionary.coded(self._codes[name][codes])
+            found[name] = coded.at(coded.numbers[keys.numbers])
+        return found
+
+    def _learn(self, values: pa.Array) -> None:
+        """Look up values that are new."""
+        found = self._lookup.columns(values)
+        for name, columns in DIMENSIONS.items():
+            if there := {column: found[column] for column in columns if column in found}:
+                coded = encode_columns(there)
+                codes, _ = self._filled.setdefault(name, Dictionary(name)).codes(coded.values)
+                self._codes[name] = np.concatenate([self._codes.get(name, np.empty(0, np.int32)), codes[coded.numbers]])
+
+    def _forget(self) -> None:
+        self._keys = Dictionary(self._name, keeps_values=False)
+        self._filled: dict[str, Dictionary] = {}
+        self._codes: dict[str, Codes] = {}
 
 
 def build(options: TransformOptions | None = None) -> Pipeline:

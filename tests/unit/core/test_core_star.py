@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.schema import COLUMNS, by_name, stored_schema
-from core.star import DIMENSIONS, FACTS, Coded, Star, encode, encode_columns
+from core.star import DIMENSIONS, FACTS, Coded, Dictionary, Star, encode, encode_columns, keys_of
 from tests.unit.storage.rows import day_rows, varied_rows
 
 _TEXTS = st.sampled_from([None, "", "a", "b", "a:1", "~", "\0", "é"])
@@ -93,3 +93,34 @@ def test_dimensions_that_are_known_already_are_taken_as_they_are() -> None:
     star = encode(rows, {"client": known})
     assert star.flat()["source_ip"].to_pylist() == ["::1", "::1"]
     assert isinstance(star, Star)
+
+
+def batch_of(*ips: str | None) -> pa.RecordBatch:
+    values = pa.array(ips, pa.string())
+    return pa.RecordBatch.from_arrays([values, values], names=["source_address", "source_ip"])
+
+
+def test_a_dictionary_gives_a_value_the_same_number_in_every_batch() -> None:
+    dictionary = Dictionary("client")
+    codes, fresh = dictionary.codes(batch_of("a", "b", None))
+    assert (codes.tolist(), fresh.tolist()) == ([0, 1, 2], [True, True, True])
+    codes, fresh = dictionary.codes(batch_of("c", None, "a", "d"))
+    assert (codes.tolist(), fresh.tolist()) == ([3, 2, 0, 4], [True, False, False, True])
+    assert len(dictionary) == 5
+    coded = dictionary.coded(np.array([4, 0, 4], np.int32))
+    assert coded.values["source_ip"].take(pa.array(coded.numbers)).to_pylist() == ["d", "a", "d"]
+    assert coded.codes is not None
+    assert coded.codes.tolist() == [0, 4]
+    assert coded.used().codes is coded.codes
+    one = coded.at(coded.numbers[:1]).used()
+    assert (one.values["source_ip"].to_pylist(), one.codes.tolist() if one.codes is not None else None) == (["d"], [4])
+
+
+@given(st.lists(st.tuples(_TEXTS, _TEXTS), max_size=20), st.lists(st.tuples(_TEXTS, _TEXTS), max_size=20))
+def test_keys_differ_as_rows_do(left: list[tuple[str | None, str | None]], right: list[tuple[str | None, str | None]]) -> None:
+    """Also across batches in which whole columns are null or the same as the first."""
+    keys: dict[str, tuple[str | None, str | None]] = {}
+    for rows in (left, right):
+        columns = {name: pa.array([row[number] for row in rows], pa.string()) for number, name in enumerate(DIMENSIONS["client"])}
+        for key, row in zip(keys_of("client", columns, len(rows)).to_pylist(), rows, strict=True):
+            assert keys.setdefault(key, row) == row

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from core.errors import AuditlakeError
+from core.star import Coded, Dictionary, Star, encode
 from storage import day_tables
 from storage.hot import HotStore
 from tests.unit.storage.rows import KEY, SEGMENT, day_rows
@@ -90,3 +91,35 @@ def test_a_value_that_is_rewritten_away_is_in_no_byte_of_the_file(store: HotStor
     assert store.rewrite_without(SEGMENT, KEY, [("b2", number) for number in range(5)]) == 5
     assert MARKER.encode() not in store.path(SEGMENT).read_bytes()
     assert [row["source_address"] for row in content(store)] == ["kept-0a1b2c"] * 5
+
+
+def test_values_of_a_dictionary_are_stored_once_in_each_file_whoever_wrote_it_before(store: HotStore, tmp_path: Path) -> None:
+    """Batches of one dictionary, of another, and of none; a file that another process has written to; a batch taken back."""
+
+    def append(target: HotStore, batch: str, dictionary: Dictionary | None, *ips: str) -> None:
+        star = encode(pa.concat_tables([day_rows(batch, 1, source_ip=ip) for ip in ips]))
+        if dictionary is not None:
+            client = star.dimensions["client"]
+            codes, _ = dictionary.codes(client.values)
+            star = Star(star.facts, {**star.dimensions, "client": Coded(client.numbers, client.values, dictionary, codes)})
+        assert target.append(SEGMENT, KEY, star, batch)
+
+    first, second = Dictionary("client"), Dictionary("client")
+    append(store, "b1", first, "a", "b", "a")
+    append(store, "b2", first, "b", "c")
+    assert values_of(store, "client", "source_ip") == ["a", "b", "c"]
+    store.close()
+    other = HotStore(tmp_path / "hot", tmp_path / "scratch", threads=1)
+    append(other, "b3", second, "c", "d")
+    other.close()
+    append(store, "b4", first, "d", "e", "a")
+    assert values_of(store, "client", "source_ip") == ["a", "b", "c", "d", "e"]
+    store.remove_batch(SEGMENT, KEY, "b4")
+    append(store, "b5", first, "e", "f")
+    append(store, "b6", None, "f", "g")
+    append(store, "b7", second, "g", "a")
+    wanted = {"b1": "aab", "b2": "bc", "b3": "cd", "b5": "ef", "b6": "fg", "b7": "ag"}
+    found: dict[str, str] = dict.fromkeys(wanted, "")
+    for row in sorted(content(store), key=lambda row: row["source_ip"]):
+        found[row["ingest_batch"]] += row["source_ip"]
+    assert found == wanted

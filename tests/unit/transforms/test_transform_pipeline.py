@@ -163,3 +163,29 @@ def test_put_refuses_a_column_of_another_type() -> None:
 
 def test_conform_drops_what_is_never_stored() -> None:
     assert "url_original" not in conform(batch_of(url_original=["/"])).schema.names
+
+
+@pytest.mark.parametrize("remembered", [1_000_000, 1])
+def test_what_is_remembered_of_earlier_batches_changes_no_row(monkeypatch: pytest.MonkeyPatch, remembered: int) -> None:
+    """Addresses and agents that were met before, or forgotten, give what a pipeline gives that never saw them."""
+    monkeypatch.setattr(pipeline, "_REMEMBERED", remembered)
+    addresses = ["81.2.69.160", "host.example", "89.160.20.112", "2001:218::1", None, "81.2.69.160:80", "10.0.0.1"]
+    agents = ["curl/8.0", None, "-", "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0", ""]
+    together = build(OPTIONS)
+    for size in (3, 1, 7, 20, 0, 9):
+        rows = batch_of(
+            event_time=[NOON] * size,
+            source_address=[addresses[(size + number) % len(addresses)] for number in range(size)],
+            user_agent_original=[agents[(size * 2 + number) % len(agents)] for number in range(size)],
+        )
+        assert together.apply(rows).equals(build(OPTIONS).apply(rows))
+
+
+def test_a_value_has_one_number_over_all_batches() -> None:
+    together = build(OPTIONS)
+    first = together.star(batch_of(event_time=[NOON], source_address=["81.2.69.160"])).dimensions["place"]
+    second = together.star(batch_of(event_time=[NOON] * 2, source_address=["89.160.20.112", "81.2.69.160"])).dimensions["place"]
+    assert first.codes is not None
+    assert second.codes is not None
+    assert first.dictionary is second.dictionary
+    assert second.codes[second.numbers[1]] == first.codes[first.numbers[0]]
