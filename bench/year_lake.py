@@ -24,7 +24,7 @@ from core.segment import Segment
 from jobs.context import Context
 from storage import pointers
 from storage.archive import ArchivedFile
-from storage.digest import EMPTY, Digest, digest_of
+from storage.digest import EMPTY, METHOD, Digest, digest_of
 
 __all__ = ["DAYS", "FIRST_DAY", "STREAM", "Shape", "build", "ingested", "opened"]
 
@@ -84,7 +84,7 @@ def _name(segment: Segment) -> str:
 
 def _write(ctx: Context, year: Year, segment: Segment, shape: Shape) -> tuple[list[str], Digest]:
     rows = year.day(segment.day, shape.a_day, f"b{segment.day}")
-    paths = ctx.archive.write(segment, _name(segment), rows.to_batches(max_chunksize=_BATCH_ROWS))
+    paths = ctx.archive.write(segment, _name(segment), rows.to_batches(max_chunksize=_BATCH_ROWS), rows.num_rows)
     if not shape.digests:
         return paths, Digest(rows.num_rows, EMPTY.sum)
     with duckdb.connect(config={"threads": 1, "TimeZone": "UTC"}) as connection:
@@ -124,7 +124,7 @@ def ingested(ctx: Context, connection: sa.Connection, segment: Segment, rows: in
 
 def _rolled(ctx: Context, connection: sa.Connection, segment: Segment, digest: Digest, files: list[ArchivedFile]) -> None:
     named = {"stream": STREAM, "day": segment.day.isoformat()}
-    figures = {"rows": digest.rows, "digest": digest.sum, "files": len(files), "bytes": sum(file.bytes for file in files)}
+    figures = {"rows": digest.rows, "digest": digest.sum, "method": METHOD, "files": len(files), "bytes": sum(file.bytes for file in files)}
     ctx.ledger.append(connection, Kind.ROLL_STARTED, **named)
     ctx.ledger.append(connection, Kind.ARCHIVE_VERIFIED, **named, **figures)
     ctx.ledger.append(connection, Kind.SEGMENT_ROLLED, **named)

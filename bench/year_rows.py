@@ -57,13 +57,15 @@ class Year:
     seed: int
 
     def day(self, day: dt.date, count: int, batch: str) -> pa.Table:
-        """``count`` rows of that day, sorted by address and time, in the columns that are stored."""
+        """``count`` rows of that day, sorted by address, agent and time, in the columns that are stored."""
         random = np.random.default_rng([self.seed, day.toordinal()])
         present = np.unique(np.searchsorted(self.odds, random.random(round(count / ROWS_PER_ADDRESS))))
         share = np.cumsum(random.lognormal(0, 1.1, len(present)))
         who = present[np.searchsorted(share / share[-1], random.random(count)).clip(max=len(present) - 1)]
         moments = np.sort(random.integers(0, 86_400_000_000, count))
-        order = np.argsort(who, kind="stable")
+        what = random.integers(0, self.what.num_rows, count)
+        agents = pc.rank(self.what["user_agent_original"], tiebreaker="dense").to_numpy()
+        order = np.lexsort((agents[what], who))
         midnight = np.datetime64(day, "us").astype(np.int64)
         late = {
             "event_time": pa.array(midnight + moments[order], pa.timestamp("us", tz="UTC")),
@@ -72,7 +74,7 @@ class Year:
             "ingest_row": pa.array(order, pa.int64()),
         }
         whose = self.who.take(pa.array(who[order]))
-        which = self.what.take(pa.array(random.integers(0, self.what.num_rows, count)))
+        which = self.what.take(pa.array(what[order]))
         columns = {table.schema.names[i]: table.column(i) for table in (which, whose) for i in range(table.num_columns)}
         return pa.table({**columns, **late}).select(stored_schema().names).cast(stored_schema())
 

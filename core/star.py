@@ -216,7 +216,7 @@ def keys_of(name: str, columns: Mapping[str, pa.Array], count: int) -> pa.String
         values = columns.get(column)
         if values is None or values.null_count == count:
             parts += ["~"]
-        elif values is not first and values.equals(first):
+        elif first is not None and values is not first and values.equals(first):
             parts += ["="]
         else:
             text = _bits(values).cast(pa.string())

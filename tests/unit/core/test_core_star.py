@@ -124,3 +124,9 @@ def test_keys_differ_as_rows_do(left: list[tuple[str | None, str | None]], right
         columns = {name: pa.array([row[number] for row in rows], pa.string()) for number, name in enumerate(DIMENSIONS["client"])}
         for key, row in zip(keys_of("client", columns, len(rows)).to_pylist(), rows, strict=True):
             assert keys.setdefault(key, row) == row
+
+
+def test_keys_of_a_dimension_whose_first_column_is_absent() -> None:
+    keys = keys_of("client", {"source_ip": pa.array(["a", None, "~"])}, 3)
+    assert keys.to_pylist() == ["~:1:a", "~:~:~", "~:1:~"]
+    assert keys_of("client", {}, 2).to_pylist() == ["~:~", "~:~"]
