@@ -31,7 +31,7 @@ from storage import intake
 from storage.intake import OpenBatch
 from transforms.pipeline import Pipeline
 
-__all__ = ["FUTURE", "Batch", "Prepared", "Road", "prepare", "store"]
+__all__ = ["FUTURE", "Batch", "Prepared", "Road", "prepare", "read", "store"]
 
 FUTURE = "more than a day in the future"
 _A_DAY = dt.timedelta(days=1)
@@ -83,25 +83,27 @@ class Road:
 
 
 class Prepared(NamedTuple):
-    """A batch, and what is left for the next one.
+    """A batch, and which lines are not in it.
 
-    :param state: what the format's parse left.
     :param eventless: numbers of the lines, in the chunk, that hold no event of their own, int64.
     :param begun: whether the last line lacks its newline and holds no event: it may be still being written, and is not counted.
     """
 
     batch: Batch
-    state: State
     eventless: Numbers
     begun: bool
 
 
-def prepare(ctx: Context, road: Road, chunk: Chunk, batch: str, state: State = None) -> Prepared:
-    """Parse, enrich and sort the lines of a chunk by what becomes of them. Pure but for reading the clock.
+def read(road: Road, chunk: Chunk, state: State = None) -> Parsed:
+    """Parse the lines of a chunk.
 
     :param state: what the format's parse of the chunk before left.
     """
-    parsed = parse(road.form, chunk.good, state)
+    return parse(road.form, chunk.good, state)
+
+
+def prepare(ctx: Context, road: Road, chunk: Chunk, batch: str, parsed: Parsed) -> Prepared:
+    """Enrich the lines of a chunk, and sort them by what becomes of them. Pure but for reading the clock."""
     begun = _ends_begun(chunk, parsed)
     eventless = len(parsed.eventless) - begun
     days = pc.cast(parsed.rows["event_time"], pa.date32())
@@ -119,7 +121,7 @@ def prepare(ctx: Context, road: Road, chunk: Chunk, batch: str, state: State = N
         newest = max(newest, utc_day(ctx.clock.now()))
     lines, formats = chunk.lines - len(parsed.eventless), formats_used(road.form, parsed.state)
     done = Batch(batch, road.stream, lines, _by_day(rows), rejected, pc.sum(refused).as_py() or 0, newest, eventless, formats)
-    return Prepared(done, parsed.state, chunk.numbers[parsed.eventless], begun)
+    return Prepared(done, chunk.numbers[parsed.eventless], begun)
 
 
 def _ends_begun(chunk: Chunk, parsed: Parsed) -> bool:

@@ -2,7 +2,7 @@
 
 ``read == stored + quarantined + refused + repeated`` for every run; lines that hold no event of their own stand beside it, as
 ``eventless``. One source that cannot be read stops no other. While one batch is written, the next is
-parsed and enriched, and the one after it read.
+enriched, the one after it parsed, and the one after that read.
 """
 
 import hashlib
@@ -20,11 +20,11 @@ from core.clock import utc_day
 from core.errors import AuditlakeError, UsageError
 from ingest.batches import Chunk, Limits
 from ingest.follow import Event, Fresh, Repeated, Unfinished, follow
-from ingest.formats import Choice, Format, FormatOptions, UndetectedError, get
+from ingest.formats import Choice, Format, FormatOptions, Parsed, UndetectedError, get
 from ingest.identity import KnownSource, Span
 from ingest.reading import AUTO, Reading
 from ingest.sources import Source, expand, open_source, source_name
-from jobs.batch import FUTURE, Batch, Road, prepare, store
+from jobs.batch import FUTURE, Batch, Road, prepare, read, store
 from jobs.context import Context
 from jobs.purge import check_clock
 from jobs.recovery import recover
@@ -168,8 +168,18 @@ def _size(source: Source) -> int:
         return 0
 
 
+@dataclass(frozen=True)
+class _Parsed:
+    """A fresh chunk, its lines taken apart."""
+
+    fresh: Fresh
+    road: Road
+    parsed: Parsed
+    choice: Choice | None
+
+
 class _Preparer:
-    """Reads one source and makes its chunks ready, beside the writer: two stages, each a chunk ahead of the next."""
+    """Reads one source and makes its chunks ready, beside the writer: three stages, each a chunk ahead of the next."""
 
     def __init__(self, ctx: Context, source: Source, options: IngestOptions, pipeline: Pipeline) -> None:
         self._ctx = ctx
@@ -182,23 +192,29 @@ class _Preparer:
         try:
             with open_source(self._source) as reader:
                 reading = Reading(reader, self._options.format, self._options.formats, self._options.limits)
-                for event in _one_ahead(follow(reader, self._lookup, self._options.limits)):
-                    yield self._prepared(reading, event)
+                events = _one_ahead(follow(reader, self._lookup, self._options.limits))
+                for item in _one_ahead(self._parsed(reading, event) for event in events):
+                    yield self._work(item) if isinstance(item, _Parsed) else item
         except UndetectedError as error:
             raise _SourceError(AuditlakeError(f"{source_name(self._source)!r}: {error.problem}", error.hint)) from error
         except AuditlakeError as error:
             raise _SourceError(error) from error
 
-    def _prepared(self, reading: Reading, event: Event) -> Repeated | Unfinished | _Work:
+    def _parsed(self, reading: Reading, event: Event) -> Repeated | Unfinished | _Parsed:
         if isinstance(event, Repeated):
             reading.repeated(event)
             return replace(event, raw=None)
-        return self._work(reading, event) if isinstance(event, Fresh) else event
+        if isinstance(event, Unfinished):
+            return event
+        road = self._road(reading.form(event.chunk))
+        parsed = read(road, event.chunk, reading.state)
+        reading.state = parsed.state
+        return _Parsed(event, road, parsed, reading.choice)
 
-    def _work(self, reading: Reading, fresh: Fresh) -> _Work:
-        chunk, road = fresh.chunk, self._road(reading.form(fresh.chunk))
-        batch, reading.state, _, begun = prepare(self._ctx, road, chunk, fresh.batch, reading.state)
-        work = _Work(fresh, chunk.without_last_line() if begun else chunk, batch, choice=reading.choice)
+    def _work(self, item: _Parsed) -> _Work:
+        fresh, chunk = item.fresh, item.fresh.chunk
+        batch, _, begun = prepare(self._ctx, item.road, chunk, fresh.batch, item.parsed)
+        work = _Work(fresh, chunk.without_last_line() if begun else chunk, batch, choice=item.choice)
         work = self._with_fragment(work) if _ends_in_fragment(chunk, batch) else work
         return replace(work, fresh=replace(fresh, chunk=chunk.bare()), chunk=work.chunk.bare() if work.chunk else None)
 
