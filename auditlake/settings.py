@@ -98,7 +98,7 @@ class IngestSettings(_Section):
     """How files are read."""
 
     format: str = "auto"
-    batch: SizeText = "56MB"
+    batch: SizeText = "64MB"
     max_line: SizeText = "1MB"
     timezone: ZoneText = "UTC"
     trusted_proxies: list[NetworkText] = Field(default_factory=list)

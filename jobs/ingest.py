@@ -2,7 +2,7 @@
 
 ``read == stored + quarantined + refused + repeated`` for every run; lines that hold no event of their own stand beside it, as
 ``eventless``. One source that cannot be read stops no other. While one batch is written, the next is
-enriched, the one after it parsed, and the one after that read.
+parsed and enriched, and the one after it read.
 """
 
 import hashlib
@@ -179,7 +179,7 @@ class _Parsed:
 
 
 class _Preparer:
-    """Reads one source and makes its chunks ready, beside the writer: three stages, each a chunk ahead of the next."""
+    """Reads one source and makes its chunks ready, beside the writer: two stages, each a chunk ahead of the next."""
 
     def __init__(self, ctx: Context, source: Source, options: IngestOptions, pipeline: Pipeline) -> None:
         self._ctx = ctx
@@ -192,8 +192,8 @@ class _Preparer:
         try:
             with open_source(self._source) as reader:
                 reading = Reading(reader, self._options.format, self._options.formats, self._options.limits)
-                events = _one_ahead(follow(reader, self._lookup, self._options.limits))
-                for item in _one_ahead(self._parsed(reading, event) for event in events):
+                for event in _one_ahead(follow(reader, self._lookup, self._options.limits)):
+                    item = self._parsed(reading, event)
                     yield self._work(item) if isinstance(item, _Parsed) else item
         except UndetectedError as error:
             raise _SourceError(AuditlakeError(f"{source_name(self._source)!r}: {error.problem}", error.hint)) from error
