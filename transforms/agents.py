@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import ua_parser
 from ua_parser.loaders import load_lazy_builtins
 
+from core.star import DIMENSIONS
 from transforms import device_rules
 from transforms.base import distinct, put, spread, text_column
 
@@ -29,14 +30,7 @@ DEVICE_TYPES = ("desktop", "mobile", "tablet", "bot", "other")
 
 _LONGEST = 1024
 _REMEMBERED = 50_000
-_COLUMNS = (
-    "user_agent_name",
-    "user_agent_version",
-    "user_agent_os_name",
-    "user_agent_os_version",
-    "user_agent_device_name",
-    "user_agent_device_type",
-)
+_COLUMNS = DIMENSIONS["browser"]
 _UNKNOWN = "Other"
 
 # "Cubot" makes telephones.
