@@ -7,6 +7,8 @@ from urllib.parse import urlparse
 from auditlake.lake import Lake
 from auditlake.settings import size_bytes
 from core.errors import AuditlakeError, UsageError
+from core.events import Kind
+from jobs.context import Context
 from query import lake as view
 from query.errors import ViewMovedError
 from query.gate import examine
@@ -52,18 +54,25 @@ def _begin(lake: Lake, sql: str, stream: str) -> Result:
 def build_view(lake: Lake, stream: str = "requests") -> view.LakeView:
     """What readers of the stream see now: one consistent look at the control database."""
     ctx = lake.context
-    states = ctx.ledger.states()
     with ctx.control.read() as connection:
+        states, looked_up = ctx.ledger.states(connection), ctx.ledger.last(connection)
         keys = {segment: ctx.keys.get(connection, segment) for segment in ctx.keys.segments(connection)}
         archive = pointers.every(connection).get(stream)
-        unfinished = frozenset(batch.batch for batch in intake.open_batches(connection) if not batch.recorded)
     hot = tuple(
-        view.HotFile(ctx.hot.path(segment), key, segment.day)
+        view.HotFile(path, key, segment.day, part)
         for segment, key in sorted(keys.items())
         if key and segment.stream == stream and segment in states and states[segment].hot
+        for part, path in enumerate(ctx.hot.parts(segment) or (ctx.hot.path(segment),), start=1)
     )
     s3 = _s3(given(lake.s3)) if lake.s3 and archive else None
-    return replace(_bare_view(lake), hot=hot, archive=archive, s3=s3, unfinished=unfinished)
+    return replace(_bare_view(lake), hot=hot, archive=archive, s3=s3, unfinished=lambda: _later(ctx, looked_up))
+
+
+def _later(ctx: Context, looked_up: int) -> frozenset[str]:
+    """Batches that were not whole when the ledger had so many events."""
+    with ctx.control.read() as connection:
+        begun = {batch.batch for batch in intake.open_batches(connection) if not batch.recorded}
+    return frozenset(begun | {event.body["batch"] for event in ctx.ledger.events(Kind.BATCH_INGESTED, after=looked_up)})
 
 
 def _bare_view(lake: Lake) -> view.LakeView:

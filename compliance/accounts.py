@@ -151,7 +151,7 @@ def _residue(stores: Stores, states: dict[Segment, SegmentState]) -> Iterator[st
         keyed = stores.keys.segments(connection)
         seen = pointers.every(connection)
     for segment, path in stores.hot.segments():
-        if segment not in keyed or not path.name.endswith((".duckdb", ".duckdb.wal")):
+        if segment not in keyed or not path.name.endswith((".duckdb", ".duckdb.wal", ".parts")):
             yield f"{path} (no live segment's file)"
     for segment in sorted(keyed):
         if segment not in states or not states[segment].hot:

@@ -16,7 +16,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,19 +42,23 @@ _SIZE = re.compile(r"[1-9]\d*(\.\d+)? ?[KMGT]i?B\Z", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class HotFile:
-    """One day's encrypted DuckDB file, with a table ``rows``; ``key`` is its encryption key, as DuckDB takes it."""
+    """One day's encrypted DuckDB file, with a table ``rows``; ``key`` is its encryption key, as DuckDB takes it.
+
+    :param part: which of the day's files it is, from 1.
+    """
 
     path: Path
     key: str
     day: dt.date
+    part: int = 1
 
     def __repr__(self) -> str:
         return f"HotFile({self.day})"
 
     @property
     def database(self) -> str:
-        """The name it is attached by: ``d20150517``."""
-        return f"d{self.day:%Y%m%d}"
+        """The name it is attached by: ``d20150517``, ``d20150517_2``."""
+        return f"d{self.day:%Y%m%d}" + (f"_{self.part}" if self.part > 1 else "")
 
 
 @dataclass(frozen=True)
@@ -79,13 +83,14 @@ class LakeView:
 
     :param now: what SQL takes for the present, aware.
     :param temp_dir: a folder that may be made and used for spilled data.
-    :param hot: the hot days, each day once.
+    :param hot: the files of the hot days.
     :param archive: location of the Iceberg table's metadata file, ``file:///…`` or ``s3://…``; ``None`` without an archive.
     :param s3: access to the bucket, when the archive is on S3.
     :param memory_limit: memory for DuckDB's own buffers, such as ``1GB``; values under way come on top (``query.limits``).
     :param temp_limit: disk space for spilled data, such as ``10GB``.
     :param threads: 0 for one per core.
-    :param unfinished: batches that are being written: not seen until they are whole.
+    :param unfinished: asked for once all files are attached, and then can change no more: batches that were not whole when the files
+        were looked up. They are not seen.
     :param patience: how long to wait for a writer to let go of a day file, seconds.
     """
 
@@ -98,11 +103,11 @@ class LakeView:
     temp_limit: str = "10GB"
     threads: int = 0
     patience: float = 5.0
-    unfinished: frozenset[str] = frozenset()
+    unfinished: Callable[[], frozenset[str]] = frozenset
 
     def __post_init__(self) -> None:
-        if len({file.day for file in self.hot}) != len(self.hot):
-            raise ValueError("a day appears twice among the hot files")
+        if len({file.database for file in self.hot}) != len(self.hot):
+            raise ValueError("a file appears twice among the hot ones")
         if self.archive is not None and _METADATA not in self.archive:
             raise ValueError(f"{self.archive!r} is not the location of an Iceberg metadata file")
 
@@ -124,7 +129,7 @@ def open_lake(
         for statement in _clock_macros(view.now):
             connection.execute(statement)
         if columns is not None:
-            possible = possible_days(connection, days, [file.day for file in view.hot])
+            possible = possible_days(connection, days, sorted({file.day for file in view.hot}))
             seen = replace(view, hot=tuple(file for file in view.hot if file.day in possible))
             connection.execute(_make_view(connection, seen, columns))
         for statement in _lock(view):
@@ -247,9 +252,10 @@ def _hot_places(connection: duckdb.DuckDBPyConnection, view: LakeView, columns: 
     if not view.hot:
         return []
     tables = tables_of(connection, *(file.database for file in view.hot))
-    if not view.unfinished:
+    unfinished = view.unfinished()
+    if not unfinished:
         return [wide(tables[file.database], file.database, columns) for file in view.hot]
-    hidden = f"WHERE ingest_batch NOT IN ({', '.join(map(_text, sorted(view.unfinished)))})"
+    hidden = f"WHERE ingest_batch NOT IN ({', '.join(map(_text, sorted(unfinished)))})"
     named = [*columns, *(column for column in COLUMNS if column.name == "ingest_batch" and column not in columns)]
     rows = {file.database: wide(tables[file.database], file.database, named) for file in view.hot}
     return [f"SELECT {', '.join(column.name for column in columns)} FROM ({whole}) {hidden}" for whole in rows.values()]

@@ -1,7 +1,8 @@
 """The control database: the small, durable facts beside the rows.
 
 SQLite by default (WAL, synchronous=FULL, secure_delete), PostgreSQL by URL (:mod:`storage.postgres`). It outlives the data
-and never holds an address, a URL or a user: sources are known by digests, keys are wrapped. A write transaction takes the
+and never holds an address, a URL or a user of the logs: sources are known by digests, keys are wrapped, texts of queries are
+sealed; the names of those who query are in ``users``. A write transaction takes the
 write lock at its beginning, so two writers queue instead of failing half-way. No message shows the password of a URL.
 """
 
@@ -17,7 +18,8 @@ from core.errors import AuditlakeError, UsageError
 from core.steps import step
 from storage import postgres
 
-__all__ = ["Control", "archive_pointers", "fragments", "job_runs", "keys", "ledger", "meta", "open_batches", "segments", "sources", "spans"]
+__all__ = ["Control", "archive_pointers", "fragments", "job_runs", "keys", "ledger", "meta", "open_batches", "query_texts", "segments"]
+__all__ += ["sources", "spans", "tokens", "users"]
 
 _metadata = sa.MetaData()
 
@@ -104,6 +106,32 @@ job_runs = sa.Table(
     sa.Column("finished", sa.String),
     sa.Column("outcome", sa.String),
     sa.Column("error", sa.String),
+)
+users = sa.Table(
+    "users",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False, comment="from 1, never given twice; the ledger knows it alone"),
+    sa.Column("name", sa.String, nullable=False, index=True, comment="of those that are not revoked each is there once"),
+    sa.Column("role", sa.String, nullable=False),
+    sa.Column("created", sa.String, nullable=False),
+    sa.Column("revoked", sa.String),
+)
+tokens = sa.Table(
+    "tokens",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("user", sa.Integer, nullable=False, index=True),
+    sa.Column("digest", sa.String(64), nullable=False, unique=True, comment="SHA-256 of the token, which is 256 random bits"),
+    sa.Column("created", sa.String, nullable=False),
+    sa.Column("expires", sa.String, comment="it opens nothing from then on"),
+    sa.Column("revoked", sa.String),
+)
+query_texts = sa.Table(
+    "query_texts",
+    _metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False, comment="the event of the ledger that it belongs to"),
+    sa.Column("day", sa.Date, nullable=False, index=True, comment="the day whose key opens it"),
+    sa.Column("sealed", sa.LargeBinary, nullable=False, comment="AES-256-GCM of JSON: name, statement, purpose, reason, salt"),
 )
 
 _APPEND_ONLY = (

@@ -1,28 +1,29 @@
-"""Hot storage: one encrypted DuckDB file for each segment, ``<root>/<stream>/<day>.duckdb``.
+"""Hot storage: an encrypted DuckDB file for each segment, ``<root>/<stream>/<day>.duckdb``, or several (:mod:`storage.parts`).
 
 Promises: one transaction writes a batch's rows of that day together with the batch's id, so a batch repeated after a
 crash is skipped. A file appears whole (made beside its place and renamed) or not at all. A file is attached only as long
-as one operation lasts, so other processes can read between two; one that meets a reader's lock waits, then says who has
-it. Encryption is DuckDB's own (AES-256-GCM), under a key of the segment's own.
+as one operation lasts, so other processes can read between two; rows that meet a reader's lock go into another file of
+their day. What has to change a file itself waits for its readers, then says who has it. Encryption is DuckDB's own
+(AES-256-GCM), under a key of the segment's own.
 """
 
 import datetime as dt
 import os
-import re
-import time
+import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-from core.errors import AuditlakeError, LockedError
+from core.errors import AuditlakeError
 from core.schema import stored_schema
 from core.segment import Segment
 from core.star import Star, encode
 from core.steps import step
-from storage import extensions
+from storage import parts
+from storage.day_files import DayFiles, draft_of, first_line, log_of, transaction
 from storage.day_order import digest_of_day, in_order
 from storage.day_tables import (
     Numbering,
@@ -36,16 +37,14 @@ from storage.day_tables import (
     tables_of,
     wide,
 )
-from storage.digest import Digest, digest_of
+from storage.digest import EMPTY, Digest, digest_of
 
 __all__ = ["HotStore", "columns_of"]
 
-_LOCK_WAIT_SECONDS = 30.0
 _FILES_REMEMBERED = 4
-_LOGGED = "1MB"
-"""Rows of about so many bytes are written into the log first; more go into the file at once, which takes half the time. Either is
-whole or not at all, and a full disk leaves the file as it was."""
-_FILE = re.compile(r"(\d{4}-\d{2}-\d{2})\.duckdb")
+_MOST_PARTS = 8
+"""Files of a day, from which on small ones are put together."""
+_COPIED_ROWS = 245_760
 
 
 class HotStore:
@@ -59,37 +58,32 @@ class HotStore:
     """
 
     def __init__(self, root: Path, scratch: Path, memory_limit: str = "512MB", threads: int = 0, spill_limit: str = "20GB") -> None:
-        self._root = root
         self._scratch = scratch
-        self._spill_limit = spill_limit
-        self._config: dict[str, str | bool | int] = {
-            "memory_limit": memory_limit,
-            "temp_directory": str(scratch),
-            "temp_file_encryption": "true",
-            "preserve_insertion_order": "false",
-        }
         self._threads = threads or os.cpu_count() or 1
-        self._config["threads"] = self._threads
-        self._connection: duckdb.DuckDBPyConnection | None = None
-        self._numbers: dict[Segment, Numbering] = {}
+        self._files = DayFiles(root, scratch, memory_limit, self._threads, spill_limit)
+        self._numbers: dict[Path, Numbering] = {}
 
     def path(self, segment: Segment) -> Path:
-        """Where the segment's file is or would be."""
-        return self._root / segment.stream / f"{segment.day.isoformat()}.duckdb"
+        """Where the segment's first file is or would be."""
+        return parts.first(self._files.root, segment)
+
+    def parts(self, segment: Segment) -> tuple[Path, ...]:
+        """The files that hold its rows."""
+        return parts.parts(self._files.root, segment)
 
     def exists(self, segment: Segment) -> bool:
-        """Whether the segment has a hot file."""
-        return self.path(segment).exists()
+        """Whether the segment has a hot file, or what is left of one."""
+        return any(True for _ in parts.all_files(self._files.root, segment))
 
     def bytes(self, segment: Segment) -> int:
-        """Size of the segment's file and its write-ahead log, 0 when absent."""
-        return sum(path.stat().st_size for path in self._files_of(segment) if path.exists())
+        """Size of the segment's files and their write-ahead logs, 0 when absent."""
+        return sum(path.stat().st_size for path in parts.all_files(self._files.root, segment))
 
     def segments(self) -> Iterator[tuple[Segment, Path]]:
         """Every segment with a file, and every file below the root; a file that is no segment's has the day 0001-01-01."""
-        for path in sorted(self._root.rglob("*")):
+        for path in sorted(self._files.root.rglob("*")):
             if path.is_file():
-                yield Segment(path.parent.name, _day_of(path.name)), path
+                yield Segment(path.parent.name, parts.day_of(path.name)), path
 
     def append(self, segment: Segment, key: str, rows: pa.Table | Star, batch: str) -> bool:
         """Write a batch's rows durably; returns False, and writes nothing, when the batch is there already.
@@ -98,22 +92,26 @@ class HotStore:
 
         :param rows: at least the required columns, in any order; absent ones become null.
         """
-        if not self.exists(segment):
-            self._create(segment, key)
-        with self._attached(segment, key) as connection:
-            if connection.execute("SELECT 1 FROM day.batches WHERE batch = ?", [batch]).fetchone():
+        if not self.parts(segment):
+            self.drop(segment)  # a list may be left of files that are gone
+            self._files.create(segment, key, self.path(segment))
+        with self._files.writing(segment, key) as (connection, path):
+            others = [other for other in self.parts(segment) if other != path]
+            if _has_batch(connection, batch) or any(self._is_in(other, key, batch) for other in others):
                 return False
             connection.execute("SET threads = 1")
             step("hot.insert")
-            known = self._numbers.pop(segment, None)
+            known = self._numbers.pop(path, None)
             try:
-                with _transaction(connection):
+                with transaction(connection):
                     known = self._insert(connection, segment, rows, known)
                     connection.execute("INSERT INTO day.batches VALUES (?, ?)", [batch, rows.num_rows])
-                self._remember(connection, segment, known)
+                self._remember(connection, path, known)
             finally:
                 connection.execute(f"SET threads = {self._threads}")
             step("hot.checkpoint")
+        if len(others) >= _MOST_PARTS:
+            self.merge(segment, key, _MOST_PARTS)
         return True
 
     def _insert(
@@ -127,37 +125,47 @@ class HotStore:
         insert(connection, "day", rows if isinstance(rows, Star) else encode(rows), known)
         return known
 
-    def _remember(self, connection: duckdb.DuckDBPyConnection, segment: Segment, known: Numbering | None) -> None:
+    def _remember(self, connection: duckdb.DuckDBPyConnection, path: Path, known: Numbering | None) -> None:
         """Keep what is known of the files last written to."""
         if known is not None:
             known.state = state_of(connection, "day")
-            self._numbers[segment] = known
+            self._numbers[path] = known
             while len(self._numbers) > _FILES_REMEMBERED:
                 del self._numbers[next(iter(self._numbers))]
 
     def remove_batch(self, segment: Segment, key: str, batch: str) -> None:
         """Take back what :meth:`append` wrote of a batch that was never finished."""
-        if not self.exists(segment):
-            return
-        with self._attached(segment, key) as connection:
+        for path in self.parts(segment):
+            if self._is_in(path, key, batch):
+                self._remove_batch(segment, path, key, batch)
+
+    def _remove_batch(self, segment: Segment, path: Path, key: str, batch: str) -> None:
+        with self._files.attached(path, key) as connection:
             step("hot.undo")
-            with _transaction(connection):
+            with transaction(connection):
                 if segment.is_quarantine:
                     connection.execute("DELETE FROM day.rows WHERE ingest_batch = ?", [batch])
                 else:
                     delete_batch(connection, "day", batch)
                 connection.execute("DELETE FROM day.batches WHERE batch = ?", [batch])
 
-    def rewrite_without(self, segment: Segment, key: str, lines: Sequence[tuple[str, int]]) -> int:
-        """Leave out rows named by (``ingest_batch``, ``ingest_row``) by writing the file anew; returns how many went.
+    def _is_in(self, path: Path, key: str, batch: str) -> bool:
+        with self._files.attached(path, key, read_only=True, alias="other") as connection:
+            return _has_batch(connection, batch, "other")
 
-        DuckDB's DELETE leaves a row's bytes in the file, so the file is copied without them and replaced.
+    def rewrite_without(self, segment: Segment, key: str, lines: Sequence[tuple[str, int]]) -> int:
+        """Leave out rows named by (``ingest_batch``, ``ingest_row``) by writing the files anew; returns how many went.
+
+        DuckDB's DELETE leaves a row's bytes in the file, so each file is copied without them and replaced.
         """
-        draft = self._draft(segment)
-        with self._attached(segment, key) as connection:  # to write: a log that a crash left would not fit the new file
+        return sum(self._rewrite_without(segment, path, key, lines) for path in self.parts(segment))
+
+    def _rewrite_without(self, segment: Segment, path: Path, key: str, lines: Sequence[tuple[str, int]]) -> int:
+        draft = draft_of(path)
+        with self._files.attached(path, key) as connection:  # to write: a log that a crash left would not fit the new file
             gone = {"ingest_batch": [name for name, _ in lines], "ingest_row": pa.array([row for _, row in lines], pa.int64())}
             connection.register("gone", pa.table(gone))
-            self._attach(connection, draft, key, "draft")
+            self._files.attach(connection, draft, key, "draft")
             try:
                 step("hot.rewrite")
                 copy_without(connection, "day", "draft", segment, "gone")
@@ -168,28 +176,91 @@ class HotStore:
                 connection.execute("DETACH draft")
         draft.chmod(0o600)
         step("hot.replace")
-        draft.rename(self.path(segment))
-        _sync_folder(draft.parent)
+        draft.rename(path)
+        parts.sync_folder(draft.parent)
         return removed
 
+    def merge(self, segment: Segment, key: str, most: int = 1) -> None:
+        """Put the smallest of the segment's files together, until there are at most so many. Who reads them may read on.
+
+        The largest of those is copied as it is; the rows of the others are written to the copy.
+        """
+        files = self.parts(segment)
+        if len(files) <= most:
+            return
+        by_size = sorted(files, key=lambda path: path.stat().st_size)
+        group = by_size[: len(files) - most + 1]
+        while len(group) < len(files) and (next_one := by_size[len(group)]).stat().st_size <= sum(path.stat().st_size for path in group):
+            group.append(next_one)
+        merged = self._merged(segment, key, group[::-1])
+        parts.declare(self._files.root, segment, [*(path for path in files if path not in group), merged])
+        for path in group:
+            self._numbers.pop(path, None)
+            for each in (path, log_of(path)):
+                step("hot.unlink_merged")
+                each.unlink(missing_ok=True)
+
+    def _merged(self, segment: Segment, key: str, files: Sequence[Path]) -> Path:
+        """A new file, which no list names yet, with the rows of these."""
+        path = parts.unused(self._files.root, segment)
+        draft = draft_of(path)
+        copied = [] if log_of(files[0]).exists() else [files[0]]
+        step("hot.merge")
+        if copied:
+            shutil.copyfile(files[0], draft)
+        self._files.attach(self._files.open(), draft, key, "draft")
+        connection = self._files.open()
+        try:
+            if not copied:
+                create(connection, "draft", segment)
+            for file in files:
+                if file not in copied:
+                    self._copy_into(connection, segment, file, key)
+        except duckdb.Error as error:
+            raise AuditlakeError(f"hot file {draft} cannot be written: {first_line(error)}", "see whether the disk is full") from error
+        finally:
+            connection.execute("DETACH draft")
+        draft.chmod(0o600)
+        with draft.open("rb") as stream:
+            os.fsync(stream.fileno())
+        draft.rename(path)
+        return path
+
+    def _copy_into(self, connection: duckdb.DuckDBPyConnection, segment: Segment, file: Path, key: str) -> None:
+        with self._files.attached(file, key, read_only=True), transaction(connection):
+            connection.execute("INSERT INTO draft.batches FROM day.batches")
+            if segment.is_quarantine:
+                connection.execute("INSERT INTO draft.rows BY NAME FROM day.rows")
+                return
+            known = Numbering.read(connection, "draft")
+            with connection.cursor() as reading:
+                for batch in reading.execute(_wide(reading, segment, "day")).to_arrow_reader(_COPIED_ROWS):
+                    insert(connection, "draft", encode(pa.Table.from_batches([batch])), known)
+
     def digest(self, segment: Segment, key: str) -> Digest:
-        """Row count and content digest of the file."""
-        with self._attached(segment, key, read_only=True) as connection:
+        """Row count and content digest of the segment's rows."""
+        return sum((self._digest(segment, path, key) for path in self._expected(segment)), EMPTY)
+
+    def _expected(self, segment: Segment) -> tuple[Path, ...]:
+        """The files that hold its rows; where there is none, the one that should be there."""
+        return self.parts(segment) or (self.path(segment),)
+
+    def _digest(self, segment: Segment, path: Path, key: str) -> Digest:
+        with self._files.attached(path, key, read_only=True) as connection:
             if segment.is_quarantine:
                 return digest_of(connection, "day.rows", columns_of(segment))
             return digest_of_day(connection, "day", tables_of(connection, "day")["day"])
 
     def count(self, segment: Segment, key: str) -> int:
-        """Rows in the file; 0 when there is none."""
-        if not self.exists(segment):
-            return 0
-        with self._attached(segment, key, read_only=True) as connection:
-            return int(connection.execute("SELECT count(*) FROM day.rows").fetchall()[0][0])
+        """Rows of the segment; 0 when it has no file."""
+        with self._files.all(self.parts(segment), key) as (connection, names):
+            return sum(int(connection.execute(f"SELECT count(*) FROM {name}.rows").fetchall()[0][0]) for name in names)
 
     def oldest(self, segment: Segment, key: str) -> dt.datetime | None:
-        """Earliest ``event_time`` in the file."""
-        with self._attached(segment, key, read_only=True) as connection:
-            value = connection.execute("SELECT min(event_time) AS t FROM day.rows").to_arrow_table()["t"][0].as_py()
+        """Earliest ``event_time`` of the segment's rows."""
+        with self._files.all(self._expected(segment), key) as (connection, names):
+            every = " UNION ALL ".join(f"SELECT min(event_time) AS t FROM {name}.rows" for name in names)
+            value = connection.execute(f"SELECT min(t) AS t FROM ({every})").to_arrow_table()["t"][0].as_py()
             return value if isinstance(value, dt.datetime) else None
 
     @contextmanager
@@ -198,14 +269,19 @@ class HotStore:
 
         :param order: trusted SQL after ORDER BY; empty for any order.
         """
-        with self._attached(segment, key, read_only=True) as connection:
-            sql = _wide(connection, segment) + (f" ORDER BY {order}" if order else "")
-            yield connection.execute(sql).to_arrow_reader(batch_rows)
+        with self._files.all(self._expected(segment), key) as (connection, names):
+            sql = " UNION ALL ".join(_wide(connection, segment, name) for name in names)
+            yield connection.execute(f"FROM ({sql}) ORDER BY {order}" if order else sql).to_arrow_reader(batch_rows)
 
     @contextmanager
     def in_order(self, segment: Segment, key: str, batch_rows: int) -> Iterator[Iterator[pa.RecordBatch]]:
-        """All rows of a segment of requests, streamed, in the order and columns of the archive; shared columns as dictionaries."""
-        with self._attached(segment, key, read_only=True) as connection:
+        """All rows of a segment of requests, streamed, in the order and columns of the archive; shared columns as dictionaries.
+
+        The segment's files are put together first.
+        """
+        self.merge(segment, key)
+        (path,) = self._expected(segment)
+        with self._files.attached(path, key, read_only=True) as connection:
             yield in_order(connection, "day", tables_of(connection, "day")["day"], batch_rows)
 
     @contextmanager
@@ -214,163 +290,43 @@ class HotStore:
 
         :param order: trusted SQL after ORDER BY.
         """
-        connection = self._open()
+        connection = self._files.open()
         connection.register("unsorted", pa.RecordBatchReader.from_batches(stored_schema(), rows))
         try:
             yield connection.execute(f"SELECT * FROM unsorted ORDER BY {order}").to_arrow_reader(batch_rows)
         except duckdb.Error as error:
-            raise AuditlakeError(f"rows cannot be sorted: {_first_line(error)}", "see whether the disk is full") from error
+            raise AuditlakeError(f"rows cannot be sorted: {first_line(error)}", "see whether the disk is full") from error
         finally:
             connection.unregister("unsorted")
 
     def drop(self, segment: Segment) -> None:
-        """Remove the segment's file; nothing happens when there is none."""
-        for path in self._files_of(segment):
-            if path.exists():
-                step("hot.unlink")
-                path.unlink()
+        """Remove the segment's files; nothing happens when there is none."""
+        for path in parts.all_files(self._files.root, segment):
+            step("hot.unlink")
+            path.unlink()
+            self._numbers.pop(path, None)
         folder = self.path(segment).parent
         if folder.exists():
-            _sync_folder(folder)
+            parts.sync_folder(folder)
             if not any(folder.iterdir()):
                 folder.rmdir()
 
     def remove_drafts(self) -> None:
         """Remove half-made files and spilled pages that a crash left."""
-        for path in [*self._root.rglob("*.new"), *self._root.rglob("*.new.wal"), *self._scratch.glob("duckdb_temp*")]:
+        drafts = [*self._files.root.rglob("*.new"), *self._files.root.rglob("*.new.wal"), *self._scratch.glob("duckdb_temp*")]
+        for path in [*drafts, *parts.orphans(self._files.root)]:
             step("hot.unlink_draft")
             path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of DuckDB."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _files_of(self, segment: Segment) -> tuple[Path, Path, Path]:
-        return self.path(segment), self._log_of(segment), self._draft_name(segment)
-
-    def _log_of(self, segment: Segment) -> Path:
-        path = self.path(segment)
-        return path.with_name(path.name + ".wal")
-
-    def _draft_name(self, segment: Segment) -> Path:
-        path = self.path(segment)
-        return path.with_name(path.name + ".new")
-
-    def _draft(self, segment: Segment) -> Path:
-        draft = self._draft_name(segment)
-        draft.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for leftover in (draft, draft.with_name(draft.name + ".wal")):
-            leftover.unlink(missing_ok=True)
-        return draft
-
-    def _create(self, segment: Segment, key: str) -> None:
-        draft = self._draft(segment)
-        connection = self._open()
-        step("hot.create")
-        self._attach(connection, draft, key, "draft")
-        try:
-            try:
-                create(connection, "draft", segment)
-            finally:
-                connection.execute("DETACH draft")
-        except duckdb.Error as error:
-            raise AuditlakeError(f"hot file {draft} cannot be written: {_first_line(error)}", "see whether the disk is full") from error
-        draft.chmod(0o600)
-        step("hot.rename")
-        self._log_of(segment).unlink(missing_ok=True)  # a dropped file's log would not fit the new file
-        draft.rename(self.path(segment))
-        _sync_folder(draft.parent)
-
-    @contextmanager
-    def _attached(self, segment: Segment, key: str, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-        connection = self._open()
-        self._attach(connection, self.path(segment), key, "day", read_only)
-        try:
-            try:
-                self._check_whole(connection, self.path(segment))
-                yield connection
-            finally:
-                connection.execute("DETACH day")
-        except duckdb.Error as error:
-            problem = f"hot file {self.path(segment)} cannot be read or written: {_first_line(error)}"
-            raise AuditlakeError(problem, "see whether the disk is full, then run: auditlake verify") from error
-
-    def _attach(self, connection: duckdb.DuckDBPyConnection, path: Path, key: str, alias: str, read_only: bool = False) -> None:
-        mode = "READ_ONLY" if read_only else "STORAGE_VERSION 'latest'"
-        quoted = str(path).replace("'", "''")
-        deadline = time.monotonic() + _LOCK_WAIT_SECONDS
-        while True:
-            try:
-                connection.execute(f"ATTACH '{quoted}' AS {alias} ({mode}, ENCRYPTION_KEY '{key}')")
-                return
-            except duckdb.IOException as error:
-                if "Could not set lock" not in str(error):
-                    raise AuditlakeError(f"hot file {path} cannot be opened: {_first_line(error)}", "run: auditlake verify") from None
-                if time.monotonic() > deadline:
-                    raise LockedError(f"hot file {path} is in use{_holder(error)}", "try again when that has ended") from None
-                time.sleep(0.05)
-            except duckdb.Error as error:
-                raise AuditlakeError(f"hot file {path} cannot be opened: {_first_line(error)}", "run: auditlake verify") from None
-
-    def _check_whole(self, connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-        """A file cut short opens, and counts its rows, as if nothing were missing."""
-        query = "SELECT block_size * used_blocks FROM pragma_database_size() WHERE database_name = 'day'"
-        needed, found = int(connection.execute(query).fetchall()[0][0]), path.stat().st_size
-        if found < needed:
-            raise AuditlakeError(f"hot file {path} is cut short: {found} bytes of at least {needed}", "restore it from a backup")
-
-    def _open(self) -> duckdb.DuckDBPyConnection:
-        if self._connection is None:
-            self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._connection = extensions.connect(**self._config)
-            extensions.load(self._connection, "httpfs")
-            self._connection.execute("SET TimeZone = 'UTC'")
-            self._connection.execute(f"SET wal_autocheckpoint = '{_LOGGED}'")
-            self._connection.execute(f"SET max_temp_directory_size = '{self._spill_limit}'")
-        return self._connection
+        self._files.close()
 
 
-def _day_of(name: str) -> dt.date:
-    match = _FILE.match(name)
-    try:
-        return dt.date.fromisoformat(match[1]) if match else dt.date.min
-    except ValueError:
-        return dt.date.min
+def _wide(connection: duckdb.DuckDBPyConnection, segment: Segment, database: str) -> str:
+    """A SELECT of all rows of an attached file, as the schema has them."""
+    return wide(tables_of(connection, database)[database], database, columns_of(segment))
 
 
-def _wide(connection: duckdb.DuckDBPyConnection, segment: Segment) -> str:
-    """A SELECT of all rows of the attached file, as the schema has them."""
-    return wide(tables_of(connection, "day")["day"], "day", columns_of(segment))
-
-
-@contextmanager
-def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    connection.execute("BEGIN")
-    try:
-        yield
-        step("hot.commit")
-        connection.execute("COMMIT")
-    except BaseException:
-        with suppress(duckdb.Error):  # a COMMIT that failed has ended it already
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].strip().replace("ENCRYPTION_KEY", "key")
-
-
-def _holder(error: Exception) -> str:
-    match = re.search(r"PID (\d+)", str(error))
-    return f" by process {match[1]}" if match else ""
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _has_batch(connection: duckdb.DuckDBPyConnection, batch: str, database: str = "day") -> bool:
+    return connection.execute(f"SELECT 1 FROM {database}.batches WHERE batch = ?", [batch]).fetchone() is not None

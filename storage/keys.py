@@ -20,7 +20,10 @@ from core.segment import Segment
 from core.steps import step
 from storage import control as db
 
-__all__ = ["KeyRing", "load_master_key"]
+__all__ = ["QUERY_LOG", "KeyRing", "load_master_key"]
+
+QUERY_LOG = "query.log"
+"""What stands for a stream in the keys of the query log's days; no stream can have that name."""
 
 _BYTES = 32
 _NONCE = 12
@@ -77,6 +80,17 @@ class KeyRing:
 
     def __init__(self, master: bytes) -> None:
         self._master = AESGCM(master)
+        self._secret = master
+
+    def derive(self, purpose: str) -> bytes:
+        """32 bytes for one purpose, always the same, from which neither the master key nor another purpose's can be told.
+
+        HKDF with SHA-256, RFC 5869, without salt; the purpose is its *info*.
+        """
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+        return HKDF(SHA256(), _BYTES, salt=None, info=f"auditlake {purpose}".encode()).derive(self._secret)
 
     def get(self, connection: sa.Connection, segment: Segment) -> str | None:
         """The segment's key as hexadecimal text, or ``None`` when it has none.
@@ -109,7 +123,8 @@ class KeyRing:
 
     def segments(self, connection: sa.Connection) -> set[Segment]:
         """Every segment that has a key."""
-        return {Segment(row.stream, row.day) for row in connection.execute(sa.select(db.keys.c.stream, db.keys.c.day))}
+        query = sa.select(db.keys.c.stream, db.keys.c.day).where(db.keys.c.stream != QUERY_LOG)
+        return {Segment(row.stream, row.day) for row in connection.execute(query)}
 
 
 def _is(segment: Segment) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:

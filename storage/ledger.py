@@ -51,19 +51,25 @@ class Ledger:
         _project(connection, event)
         return event
 
-    def events(self, *kinds: str) -> Iterator[Event]:
-        """Every event, oldest first; only of these kinds, when any are named."""
-        query = sa.select(db.ledger).order_by(db.ledger.c.seq)
+    def events(self, *kinds: str, after: int = 0) -> Iterator[Event]:
+        """Every event after that number, oldest first; only of these kinds, when any are named."""
+        query = sa.select(db.ledger).where(db.ledger.c.seq > after).order_by(db.ledger.c.seq)
         if kinds:
             query = query.where(db.ledger.c.kind.in_(kinds))
         with self._control.read() as connection:
             for row in connection.execute(query.execution_options(yield_per=1000)):
                 yield Event(row.seq, row.at, row.kind, json.loads(row.body))
 
-    def states(self) -> dict[Segment, SegmentState]:
-        """The state of every segment there ever was."""
-        with self._control.read() as connection:
-            return {state.segment: state for state in map(_state, connection.execute(sa.select(db.segments)))}
+    def states(self, connection: sa.Connection | None = None) -> dict[Segment, SegmentState]:
+        """The state of every segment there ever was, within the caller's transaction when one is given."""
+        if connection is None:
+            with self._control.read() as own:
+                return self.states(own)
+        return {state.segment: state for state in map(_state, connection.execute(sa.select(db.segments)))}
+
+    def last(self, connection: sa.Connection) -> int:
+        """Number of the newest event, within the caller's transaction; 0 when there is none."""
+        return int(connection.execute(sa.select(sa.func.max(db.ledger.c.seq))).scalar() or 0)
 
     def state(self, connection: sa.Connection, segment: Segment) -> SegmentState:
         """The state of one segment, within the caller's transaction."""

@@ -96,3 +96,19 @@ def test_a_batch_is_seen_whole_or_not_at_all(site: Site) -> None:
         else:
             assert found in (before, after), f"step {number}, {step}"
     assert sum(found == before for _, found in seen) > 3
+
+
+def test_who_reads_on_keeps_no_batch_from_being_stored(site: Site) -> None:
+    site.at(an_archived_past)
+    site.done("ingest", site.log("access.log"))
+    before = _all_rows(site)
+    reader = site.driver.reader(MANY, ROWS)
+    assert len(reader.begun()) < 2000 * len(before)
+    assert site.done("ingest", site.log(grow(site))).figures["stored"] == 12
+    assert len(list(site.data_dir.rglob("*.parts"))) > 0
+    after = _all_rows(site)
+    assert len(after) == len(before) + 12
+    begun, again = reader.finish()
+    assert Counter(begun) == dict.fromkeys(before, 2000)
+    assert Counter(map(tuple, again)) == before
+    assert _all_rows(site) == after

@@ -12,7 +12,7 @@ from core.clock import UTC
 from core.schema import COLUMNS, stored_schema
 from core.segment import Segment
 
-__all__ = ["DAY", "KEY", "SEGMENT", "VALUES", "child", "day_rows", "varied_rows"]
+__all__ = ["DAY", "HOLDER", "KEY", "SEGMENT", "VALUES", "attach_plainly", "child", "day_rows", "varied_rows"]
 
 DAY = dt.date(2026, 1, 30)
 SEGMENT = Segment("requests", DAY)
@@ -52,3 +52,25 @@ def varied_rows(batch: str, segment: Segment = SEGMENT) -> pa.Table:
 def child(code: str) -> "subprocess.Popen[str]":
     """Another Python process that runs ``code`` with the project on its path; it prints to ``stdout`` and waits on ``stdin``."""
     return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def attach_plainly(
+    _files: object, connection: Any, path: Path, _key: str, alias: str, read_only: bool = False, patience: float | None = None
+) -> None:
+    """In the place of ``DayFiles.attach``: without encryption, for the bytes to be seen."""
+    assert patience in (None, 0)
+    connection.execute(f"ATTACH '{path}' AS {alias} ({'READ_ONLY' if read_only else 'READ_WRITE'})")
+
+
+HOLDER = """
+import sys
+from storage import extensions
+connection = extensions.connect()
+extensions.load(connection, "httpfs")
+for number, path in enumerate({paths}):
+    connection.execute(f"ATTACH '{{path}}' AS day{{number}} ({mode}, ENCRYPTION_KEY '{key}')")
+print("held", flush=True)
+sys.stdin.read()
+print(sum(connection.execute(f"SELECT count(*) FROM day{{number}}.rows").fetchone()[0] for number, _ in enumerate({paths})))
+"""
+"""A process that holds files until its input ends, and then counts their rows."""

@@ -10,8 +10,9 @@ import pytest
 from core.errors import AuditlakeError
 from core.star import Coded, Dictionary, Star, encode
 from storage import day_tables
+from storage.day_files import DayFiles
 from storage.hot import HotStore
-from tests.unit.storage.rows import KEY, SEGMENT, day_rows
+from tests.unit.storage.rows import KEY, SEGMENT, attach_plainly, day_rows
 
 MARKER = "marker-7f3a9c1d-5e2b"
 
@@ -30,7 +31,7 @@ def content(store: HotStore) -> list[dict[str, Any]]:
 
 
 def values_of(store: HotStore, table: str, column: str) -> list[Any]:
-    with store._attached(SEGMENT, KEY, read_only=True) as connection:
+    with store._files.attached(store.path(SEGMENT), KEY, read_only=True) as connection:
         return [row[0] for row in connection.execute(f"SELECT {column} FROM day.{table} ORDER BY id").fetchall()]
 
 
@@ -80,11 +81,7 @@ def test_values_forgotten_are_stored_again_and_rows_stay_right(store: HotStore, 
 
 def test_a_value_that_is_rewritten_away_is_in_no_byte_of_the_file(store: HotStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without encryption, for the bytes to be seen."""
-
-    def plainly(_store: HotStore, connection: Any, path: Path, _key: str, alias: str, read_only: bool = False) -> None:
-        connection.execute(f"ATTACH '{path}' AS {alias} ({'READ_ONLY' if read_only else 'READ_WRITE'})")
-
-    monkeypatch.setattr(HotStore, "_attach", plainly)
+    monkeypatch.setattr(DayFiles, "attach", attach_plainly)
     rows = pa.concat_tables([day_rows("b1", 5, source_address="kept-0a1b2c"), day_rows("b2", 5, source_address=MARKER)])
     store.append(SEGMENT, KEY, rows, "b1")
     assert MARKER.encode() in store.path(SEGMENT).read_bytes()

@@ -13,9 +13,10 @@ from core.errors import AuditlakeError, LockedError
 from core.schema import COLUMNS, QUARANTINE_COLUMNS, stored_schema
 from core.segment import Segment
 from core.steps import observe
-from storage import hot as hot_module
+from storage import day_files
+from storage.day_files import DayFiles
 from storage.hot import HotStore, columns_of
-from tests.unit.storage.rows import DAY, KEY, SEGMENT, child, day_rows, varied_rows
+from tests.unit.storage.rows import DAY, HOLDER, KEY, SEGMENT, attach_plainly, child, day_rows, varied_rows
 
 REJECTED = Segment("requests.quarantine", DAY)
 MARKER = "marker-7f3a9c1d-5e2b"
@@ -237,10 +238,7 @@ def test_the_log_of_a_dropped_file_does_not_spoil_the_next_one(store: HotStore, 
 def test_what_is_rewritten_away_is_in_no_byte_of_the_file(store: HotStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without encryption, for the bytes to be seen."""
 
-    def plainly(_store: HotStore, connection: Any, path: Path, _key: str, alias: str, read_only: bool = False) -> None:
-        connection.execute(f"ATTACH '{path}' AS {alias} ({'READ_ONLY' if read_only else 'READ_WRITE'})")
-
-    monkeypatch.setattr(HotStore, "_attach", plainly)
+    monkeypatch.setattr(DayFiles, "attach", attach_plainly)
     rows = pa.concat_tables([day_rows("b1", 5, user_name="kept-0a1b2c"), day_rows("b2", 5, user_name=MARKER)])
     store.append(SEGMENT, KEY, rows, "b1")
     assert MARKER.encode() in all_bytes(store)
@@ -362,53 +360,39 @@ def test_a_damaged_file_is_an_error_in_one_line_wherever_the_damage_is(store: Ho
 # ----------------------------------------------------------------------------------------------------------------- shared
 
 
-HOLDER = """
-import sys
-from storage import extensions
-connection = extensions.connect()
-extensions.load(connection, "httpfs")
-connection.execute("ATTACH '{path}' AS day ({mode}, ENCRYPTION_KEY '{key}')")
-print("held", flush=True)
-sys.stdin.read()
-"""
-
-
-@pytest.mark.parametrize("mode", ["READ_ONLY", "READ_WRITE"])
-def test_a_file_that_another_process_has_open_is_locked_by_that_process(
-    store: HotStore, monkeypatch: pytest.MonkeyPatch, mode: str
-) -> None:
-    monkeypatch.setattr(hot_module, "_LOCK_WAIT_SECONDS", 0.0)
+def test_a_file_that_another_process_writes_is_locked_by_that_process(store: HotStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(day_files, "_LOCK_WAIT_SECONDS", 0.0)
     store.append(SEGMENT, KEY, day_rows("b1", 3), "b1")
     store.close()
-    with child(HOLDER.format(path=store.path(SEGMENT), mode=mode, key=KEY)) as holder:
+    with child(HOLDER.format(paths=[str(store.path(SEGMENT))], mode="READ_WRITE", key=KEY)) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(LockedError, match=rf"hot file {store.path(SEGMENT)} is in use by process {holder.pid}; try again"):
             store.append(SEGMENT, KEY, day_rows("b2", 1), "b2")
-        if mode == "READ_ONLY":
-            assert store.count(SEGMENT, KEY) == 3
-        else:
-            with pytest.raises(LockedError, match=f"process {holder.pid}"):
-                store.count(SEGMENT, KEY)
+        with pytest.raises(LockedError, match=f"process {holder.pid}"):
+            store.count(SEGMENT, KEY)
         holder.communicate()
     assert store.append(SEGMENT, KEY, day_rows("b2", 1), "b2")
 
 
-def test_a_writer_waits_until_a_reader_has_ended(store: HotStore) -> None:
+def test_what_changes_a_file_itself_waits_until_a_reader_has_ended(store: HotStore) -> None:
     store.append(SEGMENT, KEY, day_rows("b1", 3), "b1")
     store.close()
-    code = HOLDER.format(path=store.path(SEGMENT), mode="READ_ONLY", key=KEY).replace("sys.stdin.read()", "import time; time.sleep(0.3)")
+    code = HOLDER.format(paths=[str(store.path(SEGMENT))], mode="READ_ONLY", key=KEY).replace(
+        "sys.stdin.read()", "import time; time.sleep(0.3)"
+    )
     with child(code) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        assert store.append(SEGMENT, KEY, day_rows("b2", 1), "b2")
+        store.remove_batch(SEGMENT, KEY, "b1")
+    assert store.count(SEGMENT, KEY) == 0
 
 
 def test_between_two_operations_other_processes_may_open_the_file(store: HotStore) -> None:
     store.append(SEGMENT, KEY, day_rows("b1", 3), "b1")
-    with child(HOLDER.format(path=store.path(SEGMENT), mode="READ_WRITE", key=KEY)) as holder:
+    with child(HOLDER.format(paths=[str(store.path(SEGMENT))], mode="READ_WRITE", key=KEY)) as holder:
         out, _ = holder.communicate()
-    assert (out, holder.returncode) == ("held\n", 0)
+    assert (out, holder.returncode) == ("held\n3\n", 0)
 
 
 # ---------------------------------------------------------------------------------------------------------------- digests
