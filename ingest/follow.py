@@ -16,6 +16,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
@@ -102,12 +103,13 @@ def _fresh(reader: Reader, replay: "_Replay", limits: Limits) -> Iterator[Event]
     origin = _Origin(match, replay.key)
     if opened and reader.at_end():
         yield Repeated(match.source, match.end, match.end, 1) if opened.counted else Unfinished(opened.start, opened.length)
-    for chunk in Chunker(reader, limits, opened):
+
+    def told(chunk: Chunk) -> list[Event]:
         nothing_new = chunk.ends_open_line and not chunk.lines and reader.at_end()
-        if chunk.ends_open_line:
-            yield Repeated(match.source, chunk.start, chunk.end if nothing_new else chunk.start, 1)
-        if not nothing_new:
-            yield origin.fresh(chunk)
+        closed = [Repeated(match.source, chunk.start, chunk.end if nothing_new else chunk.start, 1)] * chunk.ends_open_line
+        return [*closed] if nothing_new else [*closed, origin.fresh(chunk)]
+
+    yield from chain.from_iterable(map(told, Chunker(reader, limits, opened)))  # no chunk is held while the next is read
 
 
 @dataclass(frozen=True)
@@ -258,7 +260,7 @@ class _Replay:
                 yield from self._tell(candidate.match())
         yield from self._tell(self.match)
         self._reader.unread(self._window[self.match.end - self._base :].tobytes())
-        self._window = self._window[:0]
+        self._window = np.empty(0, dtype=np.uint8)
 
     def _advance(self, candidate: _Candidate) -> bool:
         """Compare its current span; whether one more agrees."""

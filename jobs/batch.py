@@ -7,7 +7,7 @@ read again: no row is lost, none stored twice.
 import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ from storage import intake
 from storage.intake import OpenBatch
 from transforms.pipeline import Pipeline
 
-__all__ = ["FUTURE", "Batch", "Prepared", "Road", "prepare", "read", "store"]
+__all__ = ["FUTURE", "Batch", "Road", "Rows", "Sorted", "enrich", "read", "sort", "store"]
 
 FUTURE = "more than a day in the future"
 _A_DAY = dt.timedelta(days=1)
@@ -82,14 +82,29 @@ class Road:
     source_name: str
 
 
-class Prepared(NamedTuple):
-    """A batch, and which lines are not in it.
+class Rows(NamedTuple):
+    """Lines to be stored.
 
+    :param parsed: their rows, as the format made them.
+    :param days: the day of each, date32.
+    :param numbers: the number of each one's line in the chunk, int64.
+    """
+
+    parsed: pa.RecordBatch
+    days: pa.Array
+    numbers: Numbers
+
+
+class Sorted(NamedTuple):
+    """The lines of a chunk by what becomes of them; nothing of it needs the bytes of the chunk.
+
+    :param batch: the batch, its rows missing.
     :param eventless: numbers of the lines, in the chunk, that hold no event of their own, int64.
     :param begun: whether the last line lacks its newline and holds no event: it may be still being written, and is not counted.
     """
 
     batch: Batch
+    rows: Rows
     eventless: Numbers
     begun: bool
 
@@ -102,8 +117,8 @@ def read(road: Road, chunk: Chunk, state: State = None) -> Parsed:
     return parse(road.form, chunk.good, state)
 
 
-def prepare(ctx: Context, road: Road, chunk: Chunk, batch: str, parsed: Parsed) -> Prepared:
-    """Enrich the lines of a chunk, and sort them by what becomes of them. Pure but for reading the clock."""
+def sort(ctx: Context, road: Road, chunk: Chunk, batch: str, parsed: Parsed) -> Sorted:
+    """Tell what becomes of each line of a chunk. Pure but for reading the clock."""
     begun = _ends_begun(chunk, parsed)
     eventless = len(parsed.eventless) - begun
     days = pc.cast(parsed.rows["event_time"], pa.date32())
@@ -111,8 +126,7 @@ def prepare(ctx: Context, road: Road, chunk: Chunk, batch: str, parsed: Parsed) 
     latest = pa.scalar(ctx.clock.now() + _A_DAY, parsed.rows["event_time"].type)
     future = pc.and_not(pc.greater(parsed.rows["event_time"], latest), refused)
     kept = pc.invert(pc.or_(refused, future))
-    numbers = chunk.numbers[parsed.numbers]
-    rows = _complete(road.pipeline.star(_only(parsed.rows, kept)), _only(days, kept), numbers[_mask(kept)], batch)
+    numbers = chunk.numbers[parsed.numbers][_mask(kept)]
     early = parsed.numbers[_mask(future)]
     aside = [chunk.set_aside, chunk.rejected(parsed.rejected, parsed.reasons), chunk.rejected(early, [FUTURE] * len(early))]
     rejected = _quarantine_rows(ctx, road, batch, pa.Table.from_batches(aside))
@@ -120,8 +134,15 @@ def prepare(ctx: Context, road: Road, chunk: Chunk, batch: str, parsed: Parsed) 
     if len(chunk.set_aside) or len(parsed.rejected):
         newest = max(newest, utc_day(ctx.clock.now()))
     lines, formats = chunk.lines - len(parsed.eventless), formats_used(road.form, parsed.state)
-    done = Batch(batch, road.stream, lines, _by_day(rows), rejected, pc.sum(refused).as_py() or 0, newest, eventless, formats)
-    return Prepared(done, chunk.numbers[parsed.eventless], begun)
+    told = Batch(batch, road.stream, lines, {}, rejected, pc.sum(refused).as_py() or 0, newest, eventless, formats)
+    rows = Rows(_only(parsed.rows, kept), _only(days, kept), numbers)
+    return Sorted(told, rows, chunk.numbers[parsed.eventless], begun)
+
+
+def enrich(pipeline: Pipeline, batch: Batch, rows: Rows) -> Batch:
+    """The batch with its rows, enriched."""
+    whole = _complete(pipeline.star(rows.parsed), rows.days, rows.numbers, batch.id)
+    return replace(batch, rows=_by_day(whole))
 
 
 def _ends_begun(chunk: Chunk, parsed: Parsed) -> bool:

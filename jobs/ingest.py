@@ -1,8 +1,8 @@
 """Ingest: sources -> chunks -> format -> transforms -> hot, each line exactly once.
 
 ``read == stored + quarantined + refused + repeated`` for every run; lines that hold no event of their own stand beside it, as
-``eventless``. One source that cannot be read stops no other. While one batch is written, the next is
-parsed and enriched, and the one after it read.
+``eventless``. One source that cannot be read stops no other. While one batch is written, the next is enriched, the one after
+it parsed, and the one after that read: each stage has a thread of its own, and keeps nothing of what it has handed on.
 """
 
 import hashlib
@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,11 +22,11 @@ from core.clock import utc_day
 from core.errors import AuditlakeError, UsageError
 from ingest.batches import Chunk, Limits
 from ingest.follow import Event, Fresh, Repeated, Unfinished, follow
-from ingest.formats import Choice, Format, FormatOptions, Parsed, UndetectedError, get
+from ingest.formats import Choice, Format, FormatOptions, UndetectedError, get
 from ingest.identity import KnownSource, Span
 from ingest.reading import AUTO, Reading
 from ingest.sources import Source, expand, open_source, source_name
-from jobs.batch import FUTURE, Batch, Road, prepare, read, store
+from jobs.batch import FUTURE, Batch, Road, Rows, enrich, read, sort, store
 from jobs.context import Context
 from jobs.purge import check_clock
 from jobs.recovery import recover
@@ -123,9 +125,10 @@ class _SourceError(Exception):
 
 @dataclass(frozen=True)
 class _Work:
-    """A fresh chunk, made ready to be written.
+    """A fresh chunk without its bytes, on its way to be written.
 
     :param chunk: the part of it that is read for good; ``None`` when it is nothing but a fragment.
+    :param rows: what is still to be enriched and put into the batch.
     :param fragment: key of a last line that is in the batch, rejected, and not read for good; empty when there is none.
     :param repeated: 1 when the fragment was met before, so that it is not in the batch.
     :param choice: which format was chosen and why, when that was done.
@@ -134,6 +137,7 @@ class _Work:
     fresh: Fresh
     chunk: Chunk | None
     batch: Batch
+    rows: Rows | None
     fragment: str = ""
     repeated: int = 0
     choice: Choice | None = None
@@ -158,6 +162,7 @@ def _ingest_source(ctx: Context, source: Source, options: IngestOptions, pipelin
                 _store(ctx, options.stream, item, pipeline)
                 tally.count(item.batch)
             ctx.progress(f"reading {name}", min(item.fresh.chunk.end, size) if size else 0, size)
+        del item  # before the next is waited for
 
 
 def _size(source: Source) -> int:
@@ -168,18 +173,8 @@ def _size(source: Source) -> int:
         return 0
 
 
-@dataclass(frozen=True)
-class _Parsed:
-    """A fresh chunk, its lines taken apart."""
-
-    fresh: Fresh
-    road: Road
-    parsed: Parsed
-    choice: Choice | None
-
-
 class _Preparer:
-    """Reads one source and makes its chunks ready, beside the writer: two stages, each a chunk ahead of the next."""
+    """Reads one source and makes its chunks ready, beside the writer: three stages, each a chunk ahead of the next."""
 
     def __init__(self, ctx: Context, source: Source, options: IngestOptions, pipeline: Pipeline) -> None:
         self._ctx = ctx
@@ -192,31 +187,31 @@ class _Preparer:
         try:
             with open_source(self._source) as reader:
                 reading = Reading(reader, self._options.format, self._options.formats, self._options.limits)
-                for event in _one_ahead(follow(reader, self._lookup, self._options.limits)):
-                    item = self._parsed(reading, event)
-                    yield self._work(item) if isinstance(item, _Parsed) else item
+                events = _one_ahead(follow(reader, self._lookup, self._options.limits))
+                yield from map(self._enriched, _one_ahead(map(partial(self._parsed, reading), events)))
         except UndetectedError as error:
             raise _SourceError(AuditlakeError(f"{source_name(self._source)!r}: {error.problem}", error.hint)) from error
         except AuditlakeError as error:
             raise _SourceError(error) from error
 
-    def _parsed(self, reading: Reading, event: Event) -> Repeated | Unfinished | _Parsed:
+    def _parsed(self, reading: Reading, event: Event) -> Repeated | Unfinished | _Work:
         if isinstance(event, Repeated):
             reading.repeated(event)
             return replace(event, raw=None)
         if isinstance(event, Unfinished):
             return event
-        road = self._road(reading.form(event.chunk))
-        parsed = read(road, event.chunk, reading.state)
+        road, chunk = self._road(reading.form(event.chunk)), event.chunk
+        parsed = read(road, chunk, reading.state)
         reading.state = parsed.state
-        return _Parsed(event, road, parsed, reading.choice)
+        told = sort(self._ctx, road, chunk, event.batch, parsed)
+        work = _Work(event, chunk.without_last_line() if told.begun else chunk, told.batch, told.rows, choice=reading.choice)
+        work = self._with_fragment(work) if _ends_in_fragment(chunk, work.batch) else work
+        return replace(work, fresh=replace(event, chunk=chunk.bare()), chunk=work.chunk.bare() if work.chunk else None)
 
-    def _work(self, item: _Parsed) -> _Work:
-        fresh, chunk = item.fresh, item.fresh.chunk
-        batch, _, begun = prepare(self._ctx, item.road, chunk, fresh.batch, item.parsed)
-        work = _Work(fresh, chunk.without_last_line() if begun else chunk, batch, choice=item.choice)
-        work = self._with_fragment(work) if _ends_in_fragment(chunk, batch) else work
-        return replace(work, fresh=replace(fresh, chunk=chunk.bare()), chunk=work.chunk.bare() if work.chunk else None)
+    def _enriched(self, item: Repeated | Unfinished | _Work) -> Repeated | Unfinished | _Work:
+        if not isinstance(item, _Work) or item.rows is None:
+            return item
+        return replace(item, batch=enrich(self._pipeline, item.batch, item.rows), rows=None)
 
     def _road(self, form: Format) -> Road:
         return Road(self._options.stream, form, self._pipeline, source_name(self._source))
@@ -294,9 +289,13 @@ def _record(span: Span) -> SpanRecord:
 
 
 def _one_ahead(items: Iterator[T]) -> Iterator[T]:
-    """The same items, each made in another thread while the one before is used."""
+    """The same items, each made in another thread while the one before is used; an item given is not held any more."""
     with ThreadPoolExecutor(1, "ingest") as pool:
-        coming = pool.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = pool.submit(next, items, None)
-            yield item
+        coming = pool.submit(_next, items)
+        while made := coming.result():
+            coming = pool.submit(_next, items)
+            yield made.pop()
+
+
+def _next(items: Iterator[T]) -> list[T]:
+    return list(islice(items, 1))

@@ -20,7 +20,7 @@ from core.segment import QUARANTINE_SUFFIX, Segment
 from ingest.batches import CONTINUES, Limits, chunks
 from ingest.formats import Format, get
 from ingest.sources import Reader
-from jobs.batch import Batch, Road, prepare, read, store
+from jobs.batch import Batch, Road, enrich, read, sort, store
 from jobs.context import Context
 from jobs.ingest import IngestOptions, Tally
 from jobs.recovery import finish_retry, recover
@@ -97,9 +97,9 @@ def _retry_group(ctx: Context, segment: Segment, road: Road, lines: pa.Table, ta
     text = b"\n" + b"\n".join(lines["raw"].to_pylist()) + b"\n"
     (chunk,) = chunks(Reader("quarantine", io.BytesIO(text)), _LIMITS)
     name = hashlib.sha256(repr((str(segment), ids)).encode()).hexdigest()[:16]
-    prepared = prepare(ctx, road, chunk, name, read(road, chunk))
-    batch = prepared.batch
-    still = {*batch.rejected["ingest_row"].to_pylist(), *prepared.eventless.tolist()}
+    told = sort(ctx, road, chunk, name, read(road, chunk))
+    batch = enrich(road.pipeline, told.batch, told.rows)
+    still = {*batch.rejected["ingest_row"].to_pylist(), *told.eventless.tolist()}
     good = tuple(line for number, line in enumerate(ids, start=1) if number not in still)
     tally.read += len(ids)
     tally.quarantined += len(ids) - len(good)

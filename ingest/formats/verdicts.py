@@ -113,27 +113,31 @@ def _gathered(lines: Lines, numbers: Numbers) -> Lines:
     return Lines(data, ends - lengths, ends)
 
 
-def _joined(parts: Sequence[Parsed]) -> Parsed:
-    """The outcomes of several parts as one; each line that is undecided in one of them is decided in another."""
+def _joined(parts: list[Parsed]) -> Parsed:
+    """The outcomes of several parts as one; each line that is undecided in one of them is decided in another. Empties the list."""
     numbers, rejected, eventless = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("numbers", "rejected", "eventless")
     )
     reasons = [reason for part in parts for reason in part.reasons]
     decided = [place for place in np.argsort(rejected, kind="stable").tolist() if reasons[place] != UNDECIDED]
-    rows = _in_order([part.rows for part in parts], numbers)
+    batches = [part.rows for part in parts]
+    parts.clear()
+    rows = _in_order(batches, numbers)
     return Parsed(rows, np.sort(numbers), rejected[decided], [reasons[place] for place in decided], np.sort(eventless))
 
 
-def _in_order(batches: Sequence[pa.RecordBatch], numbers: Numbers) -> pa.RecordBatch:
-    """The rows by their numbers. They mostly ascend but for a few, and are then moved in slices."""
+def _in_order(batches: list[pa.RecordBatch], numbers: Numbers) -> pa.RecordBatch:
+    """The rows by their numbers. They mostly ascend but for a few, and are then moved in slices. Empties the list."""
     order = np.argsort(numbers, kind="stable")
     breaks = np.flatnonzero(np.diff(order) != 1) + 1
     if len(breaks) > _MOST_SLICES:
         return pa.concat_batches(batches).take(pa.array(order))
     table, bounds = pa.Table.from_batches(batches), [0, *breaks.tolist(), len(order)]
     slices = [table.slice(order[first], last - first) for first, last in pairwise(bounds) if last > first]
-    whole = pa.concat_tables(slices).combine_chunks().to_batches() if slices else []
-    return whole[0] if whole else batches[0]
+    names, columns = table.schema.names, pa.concat_tables(slices or [table]).columns
+    batches.clear()
+    del table, slices  # each column is let go once it is in one piece: the rows are never held twice
+    return pa.RecordBatch.from_arrays([columns.pop(0).combine_chunks() for _ in names], names=names)
 
 
 def _blocks(lines: Lines, size: int) -> Iterator[tuple[int, Lines]]:
