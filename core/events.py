@@ -36,6 +36,12 @@ class Kind:
     RESIDUE_FOUND = "ResidueFound"
     SEGMENT_PURGED = "SegmentPurged"
     JOB_FINISHED = "JobFinished"
+    TOKEN_ISSUED = "TokenIssued"
+    TOKEN_REVOKED = "TokenRevoked"
+    QUERY_ANSWERED = "QueryAnswered"
+    QUERY_REFUSED = "QueryRefused"
+    QUERY_FAILED = "QueryFailed"
+    QUERY_TEXTS_DESTROYED = "QueryTextsDestroyed"
 
 
 @dataclass(frozen=True)

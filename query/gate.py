@@ -1,8 +1,8 @@
-"""What may pass: one SELECT over ``requests``, and nothing that reads or changes anything else.
+"""What may pass: one SELECT over the views that a role may read, and nothing that reads or changes anything else.
 
 DuckDB's own parser makes the tree (``json_serialize_sql``, which takes no statement but SELECT), so the gate sees what DuckDB
 will run, whatever comments, quotes or letters the text plays with. The whole tree is walked, and everything in it must be
-known and allowed: kinds of node, tables (``requests`` and the statement's own WITH names, each where it is in scope) and
+known and allowed: kinds of node, tables (the role's views and the statement's own WITH names, each where it is in scope) and
 functions (``query.functions``). What the gate does not know it refuses, so a new DuckDB opens nothing by itself.
 
 The gate is the first of two walls: the connection that runs the statement has files, network and settings shut
@@ -20,10 +20,11 @@ from typing import Any
 import duckdb
 
 from core.errors import UsageError
+from core.roles import OWNER, TABLES, Role
 from query.days import conditions
 from query.errors import one_line
 from query.functions import FORMATS, SCALARS, SIZED, TABLE_FUNCTIONS
-from query.needs import VIEW, columns_of, fold
+from query.needs import VIEW, columns_of, fold, nodes_of
 from storage import extensions
 
 __all__ = ["LONGEST", "VIEW", "Statement", "check", "examine"]
@@ -54,34 +55,43 @@ class Statement:
 
     :param columns: the columns of the view that it can see; ``None`` when it does not read the view.
     :param days: conditions that every day it can meet fulfils (:mod:`query.days`).
+    :param tables: the other views that it can see (``core.roles.TABLES``).
     """
 
     text: str
     columns: frozenset[str] | None
     days: tuple[dict[str, Any], ...] = ()
+    tables: frozenset[str] = frozenset()
 
 
-def check(sql: str) -> str:
+def check(sql: str, role: Role = OWNER) -> str:
     """The statement itself, when it may run.
 
-    :raises UsageError: it is not one SELECT over ``requests``, or uses what is not allowed; says which.
+    :raises UsageError: it is not one SELECT over what the role may read, or uses what is not allowed; says which.
     """
-    return examine(sql).text
+    return examine(sql, role).text
 
 
-def examine(sql: str) -> Statement:
-    """The statement, when it may run, and what it needs of the view.
+def examine(sql: str, role: Role = OWNER) -> Statement:
+    """The statement, when it may run, and what it needs of the views.
 
     :raises UsageError: as :func:`check`.
     """
+    if not role.may_query:
+        raise UsageError(f"the role {role.name} may not query", "ask for a token of another role")
     statements = _parse(_plain_text(sql))
     if len(statements) != 1:
         raise UsageError(f"{len(statements)} statements are not allowed", "write one SELECT")
     try:
-        _walk(statements[0], frozenset())
+        _walk(statements[0], role.tables)
     except RecursionError:
         raise UsageError("the statement is nested too deeply", "write it flatter, with WITH") from None
-    return Statement(sql, columns_of(statements[0]), conditions(statements[0]))
+    tree, named = statements[0], _tables_named(statements[0]) & role.tables
+    return Statement(sql, columns_of(tree) if VIEW in named else None, conditions(tree), named - {VIEW})
+
+
+def _tables_named(tree: Any) -> frozenset[str]:
+    return frozenset(fold(node["table_name"]) for node in nodes_of(tree) if node.get("type") == "BASE_TABLE")
 
 
 def _plain_text(sql: str) -> str:
@@ -126,7 +136,7 @@ def _parse_error(sql: str, parsed: dict[str, Any]) -> UsageError:
 
 
 def _walk(part: Any, scope: _Scope) -> None:
-    """Check one part of the tree and all below it; ``scope`` holds the WITH names that may be used here."""
+    """Check one part of the tree and all below it; ``scope`` holds the views and the WITH names that may be used here."""
     if isinstance(part, list):
         for each in part:
             _walk(each, scope)
@@ -178,10 +188,10 @@ def _walk_table(table: dict[str, Any], scope: _Scope) -> None:
     if kind == "BASE_TABLE":
         _check_table(table, scope)
     elif kind == "SHOW_REF" and (table.get("query") is None or table.get("show_type") not in {"DESCRIBE", "SUMMARY"}):
-        raise UsageError("listing tables, databases or settings is not allowed", f"write DESCRIBE {VIEW}")
+        raise UsageError("listing tables, databases or settings is not allowed", f"write DESCRIBE {_first(scope)}")
     elif kind == "TABLE_FUNCTION":
         function = table["function"]
-        _check_name(function, TABLE_FUNCTIONS, "table function")
+        _check_name(function, TABLE_FUNCTIONS, "table function", _first(scope))
         _walk_values(function, scope)
         _walk_values(table, scope, ("function",))
     else:
@@ -193,10 +203,17 @@ def _check_table(table: dict[str, Any], scope: _Scope) -> None:
     if table.get("catalog_name") or table.get("schema_name"):
         name = ".".join(filter(None, (table.get("catalog_name"), table.get("schema_name"), name)))
     elif table.get("at_clause"):
-        raise UsageError("AT (VERSION or TIMESTAMP) is not allowed", f"query {VIEW} as it is now")
-    elif fold(name) in scope | {VIEW}:
+        raise UsageError("AT (VERSION or TIMESTAMP) is not allowed", f"query {name} as it is now")
+    elif fold(name) in scope:
         return
-    raise UsageError(f"table {name!r} is not allowed", f"query {VIEW}, or a name that WITH gives before")
+    elif fold(name) in TABLES:
+        raise UsageError(f"table {fold(name)} is not for this role", f"query {_first(scope)}")
+    raise UsageError(f"table {name!r} is not allowed", f"query {_first(scope)}, or a name that WITH gives before")
+
+
+def _first(scope: _Scope) -> str:
+    """What to query instead."""
+    return VIEW if VIEW in scope else min(scope & TABLES)
 
 
 def _check_expression(part: dict[str, Any]) -> None:
@@ -206,18 +223,18 @@ def _check_expression(part: dict[str, Any]) -> None:
     if kind not in _EXPRESSIONS:
         raise UsageError(f"the expression {kind} is not allowed", "write a plain SELECT")
     if kind in {"FUNCTION", "WINDOW"}:
-        _check_name(part, SCALARS, "function")
+        _check_name(part, SCALARS, "function", VIEW)
         _check_size(part)
 
 
-def _check_name(function: dict[str, Any], allowed: frozenset[str], what: str) -> None:
+def _check_name(function: dict[str, Any], allowed: frozenset[str], what: str, instead: str) -> None:
     name = fold(function["function_name"])
     if function.get("catalog") or function.get("schema", "") not in {"", "main"}:
         raise UsageError(f"a {what} may not be named through a schema: {name}", "write its plain name")
     if name in allowed:
         return
     if _FILES.match(name):
-        raise UsageError(f"reading files is not allowed: {name}", f"query {VIEW}")
+        raise UsageError(f"reading files is not allowed: {name}", f"query {instead}")
     if name in TABLE_FUNCTIONS:
         raise UsageError(f"{name} is allowed only in FROM", f"write FROM {name}(…)")
     near = difflib.get_close_matches(name, sorted(allowed), 1, 0.8)

@@ -16,13 +16,14 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from core.clock import UTC
 from core.errors import AuditlakeError, LockedError, UsageError
@@ -30,6 +31,7 @@ from core.schema import COLUMNS, Column
 from core.steps import step
 from query.days import possible_days
 from query.errors import ViewMovedError, explain, one_line
+from query.masks import Masks
 from query.needs import EVERY_COLUMN
 from storage import extensions
 
@@ -91,6 +93,8 @@ class LakeView:
     :param threads: 0 for one per core.
     :param unfinished: asked for once all files are attached, and then can change no more: batches that were not whole when the files
         were looked up. They are not seen.
+    :param masks: how personal columns are masked; ``None`` for not at all.
+    :param tables: what else a statement may read, by name (:mod:`query.books`).
     :param patience: how long to wait for a writer to let go of a day file, seconds.
     """
 
@@ -104,6 +108,8 @@ class LakeView:
     threads: int = 0
     patience: float = 5.0
     unfinished: Callable[[], frozenset[str]] = frozenset
+    masks: Masks | None = None
+    tables: Mapping[str, Callable[[], pa.RecordBatchReader]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if len({file.database for file in self.hot}) != len(self.hot):
@@ -113,18 +119,22 @@ class LakeView:
 
 
 def open_lake(
-    view: LakeView, columns: frozenset[str] | None = EVERY_COLUMN, days: Sequence[dict[str, Any]] = ()
+    view: LakeView,
+    columns: frozenset[str] | None = EVERY_COLUMN,
+    days: Sequence[dict[str, Any]] = (),
+    tables: frozenset[str] = frozenset(),
 ) -> duckdb.DuckDBPyConnection:
     """Open the view; the caller closes the connection.
 
     :param columns: the columns that it has, for a statement that can see no other (:mod:`query.needs`); ``None`` for no view.
     :param days: conditions on the days that it can meet (:mod:`query.days`); the others are left out of the hot ones.
+    :param tables: those of ``view.tables`` that the statement reads.
     :raises LockedError: a writer holds a day file.
     :raises ViewMovedError: a day file or the archive's metadata is gone; build the view anew.
     :raises UsageError: a limit is no size or number.
     :raises AuditlakeError: a day file has another key or is damaged; an extension is missing.
     """
-    connection = _connect(view, columns is not None)
+    connection = _connect(view, columns is not None or bool(tables))
     try:
         for statement in _clock_macros(view.now):
             connection.execute(statement)
@@ -132,6 +142,8 @@ def open_lake(
             possible = possible_days(connection, days, sorted({file.day for file in view.hot}))
             seen = replace(view, hot=tuple(file for file in view.hot if file.day in possible))
             connection.execute(_make_view(connection, seen, columns))
+        for name in sorted(tables):
+            _make_table(connection, name, view.tables[name]())
         for statement in _lock(view):
             connection.execute(statement)
     except duckdb.Error as error:
@@ -242,8 +254,17 @@ def _make_view(connection: duckdb.DuckDBPyConnection, view: LakeView, columns: f
     if view.archive:
         listed = ", ".join(_text(column.name) for column in inner)
         places.append(f"SELECT COLUMNS(name -> name IN ({listed})) FROM iceberg_scan({_text(view.archive)})")
-    cast = ", ".join(f"{column.name}::{SQL_TYPES[column.type]} AS {column.name}" for column in wanted or inner)
-    return f"CREATE VIEW requests AS SELECT {cast} FROM ({' UNION ALL BY NAME '.join(places)})"
+    shown = wanted or inner
+    values = [view.masks.expression(column) if view.masks else column.name for column in shown]
+    keys = view.masks.install(connection, shown) if view.masks else ""
+    cast = ", ".join(f"({value})::{SQL_TYPES[column.type]} AS {column.name}" for value, column in zip(values, shown, strict=True))
+    return f"CREATE VIEW requests AS SELECT {cast} FROM ({' UNION ALL BY NAME '.join(places)}){keys}"
+
+
+def _make_table(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.RecordBatchReader) -> None:
+    connection.register("given_rows", rows)
+    connection.execute(f"CREATE TABLE {name} AS SELECT * FROM given_rows")
+    connection.unregister("given_rows")
 
 
 def _hot_places(connection: duckdb.DuckDBPyConnection, view: LakeView, columns: list[Column]) -> list[str]:

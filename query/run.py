@@ -24,10 +24,14 @@ BATCH_ROWS = 20_480
 
 
 class Result:
-    """The rows of one statement; a context manager. ``schema`` names every column once: a second ``x`` is ``x_1``."""
+    """The rows of one statement; a context manager. ``schema`` names every column once: a second ``x`` is ``x_1``.
+
+    ``rows`` is how many have been handed over.
+    """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, sql: str, seconds: float | None, owns: bool) -> None:
         self._connection, self._owns, self._seconds, self._expired = connection, owns, seconds, False
+        self.rows = 0
         self._timer = self._start_timer(seconds) if seconds is not None else None
         try:
             self._reader = connection.execute(sql).to_arrow_reader(BATCH_ROWS)
@@ -44,6 +48,7 @@ class Result:
         """
         batch, self._first = self._first, None
         while batch is not None:
+            self.rows += batch.num_rows
             yield batch.rename_columns(self.schema.names)
             try:
                 batch = self._read()
@@ -55,6 +60,7 @@ class Result:
         if self._timer is not None:
             self._timer.cancel()
         if self._owns:
+            self._connection.interrupt()  # closing waits for a statement that is still at work
             self._connection.close()
 
     def __enter__(self) -> "Result":
@@ -82,6 +88,8 @@ class Result:
     def _explain(self, error: BaseException) -> BaseException:
         if self._expired:
             return AuditlakeError(f"the query ran longer than {self._seconds:g} seconds", "narrow it, for instance by event_day")
+        if isinstance(error, RuntimeError) and "interrupted" in str(error).lower():  # DuckDB's word for a SIGINT
+            return KeyboardInterrupt()
         expected = isinstance(error, duckdb.Error | OSError | MemoryError | pa.ArrowException)
         return explain(error) if expected and isinstance(error, Exception) else error
 
@@ -97,7 +105,8 @@ def run(view: LakeView, sql: str | Statement, seconds: float | None = None) -> R
     :raises AuditlakeError: it ran too long, needs too much memory, or a file cannot be read.
     """
     statement = examine(sql) if isinstance(sql, str) else sql
-    return Result(open_lake(view, statement.columns, statement.days), statement.text, seconds, owns=True)
+    connection = open_lake(view, statement.columns, statement.days, statement.tables)
+    return Result(connection, statement.text, seconds, owns=True)
 
 
 def run_on(connection: duckdb.DuckDBPyConnection, sql: str, seconds: float | None = None) -> Result:

@@ -97,6 +97,22 @@ archive_pointers = sa.Table(
     sa.Column("stream", sa.String, primary_key=True),
     sa.Column("metadata", sa.String, nullable=False, comment="the Iceberg metadata file that readers see"),
 )
+receipts = sa.Table(
+    "receipts",
+    _metadata,
+    sa.Column("receipt", sa.String(32), primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False, index=True, comment="order of arrival"),
+    sa.Column("stream", sa.String, nullable=False),
+    sa.Column("sender", sa.String, nullable=False, comment="id of the user, or name of the source, that sent it"),
+    sa.Column("body", sa.Text, nullable=False, comment="JSON: format and source name"),
+    sa.Column("same", sa.String(64), nullable=False, comment="digest of what makes a repeated request the same"),
+    sa.Column("arrived", sa.String, nullable=False),
+    sa.Column("wrapped", sa.LargeBinary, comment="key of the spool file; none once its lines are stored"),
+    sa.Column("chunks", sa.Integer, nullable=False, comment="how many of its chunks are stored"),
+    sa.Column("done", sa.Boolean, nullable=False),
+    sa.Column("figures", sa.Text, nullable=False, comment="JSON: lines counted so far"),
+    sa.UniqueConstraint("stream", "sender", "same"),
+)
 job_runs = sa.Table(
     "job_runs",
     _metadata,

@@ -92,6 +92,21 @@ class KeyRing:
 
         return HKDF(SHA256(), _BYTES, salt=None, info=f"auditlake {purpose}".encode()).derive(self._secret)
 
+    def wrap(self, key: bytes, name: str) -> bytes:
+        """A key sealed by the master key, bound to a name."""
+        nonce = secrets.token_bytes(_NONCE)
+        return nonce + self._master.encrypt(nonce, key, name.encode())
+
+    def unwrap(self, wrapped: bytes, name: str) -> bytes:
+        """The key that was wrapped under that name.
+
+        :raises ValueError: it is none, or another name's.
+        """
+        try:
+            return self._master.decrypt(wrapped[:_NONCE], wrapped[_NONCE:], name.encode())
+        except InvalidTag:
+            raise ValueError(f"no key of {name}") from None
+
     def get(self, connection: sa.Connection, segment: Segment) -> str | None:
         """The segment's key as hexadecimal text, or ``None`` when it has none.
 

@@ -125,14 +125,14 @@ class People:
         What is looked up is a hash of the token, so the time that takes tells nothing of any other; the comparison is constant.
         """
         digest = _digest(token) if _TOKEN.match(token) else _NO_DIGEST
-        query = sa.select(db.users.c.id, db.users.c.name, db.users.c.role, db.users.c.revoked.label("gone"), db.tokens)
+        query = sa.select(db.users.c.name, db.users.c.role, db.users.c.revoked.label("gone"), db.tokens)
         query = query.select_from(db.tokens.join(db.users, db.users.c.id == db.tokens.c.user)).where(db.tokens.c.digest == digest)
         with self._control.read() as connection:
             row = connection.execute(query).first()
         same = hmac.compare_digest(row.digest if row else _NO_DIGEST, digest)
         if row is None or not same or row.gone or not _open(row, self._clock.now()):
             return None
-        return User(row.id, row.name, role(row.role))
+        return User(row.user, row.name, role(row.role))
 
     def every(self) -> list[Listed]:
         """Every user there ever was, by number."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
-from core.schema import COLUMNS, INPUT_COLUMNS, QUARANTINE_COLUMNS, Column
+from core.schema import COLUMNS, INPUT_COLUMNS, MASKS, QUARANTINE_COLUMNS, Column
 
 __all__ = ["document"]
 
@@ -17,6 +17,10 @@ Made from `core/schema.py` by `python -m tools.columns > docs/columns.md`; a tes
 Names are those of the [Elastic Common Schema](https://www.elastic.co/guide/en/ecs/current/) with dots turned to underscores.
 *Personal* says whether a column may hold personal data: the archive keeps no column bounds for those. *Needed* columns are
 never null; every other may be. The number is the column's Iceberg field id and never changes.
+
+*Mask* says what the role analyst sees of a personal column; other roles see it as it is, or not at all.
+
+{masks}
 """
 
 _REQUESTS = """\
@@ -52,16 +56,17 @@ _NAMES: dict[pa.DataType, str] = {
 def document() -> str:
     """The whole page."""
     plain = [f"| `{name}` | {_NAMES[kind]} |" for name, kind in INPUT_COLUMNS.items()]
-    lines = [_HEAD, _REQUESTS, *_table(COLUMNS), "", _INPUT, "| column | type |", "|---|---|", *plain]
+    masks = "\n".join(f"- *{name}*: {meaning}" for name, meaning in MASKS.items() if name)
+    lines = [_HEAD.format(masks=masks), _REQUESTS, *_table(COLUMNS), "", _INPUT, "| column | type |", "|---|---|", *plain]
     return "\n".join([*lines, "", _QUARANTINE, *_table(QUARANTINE_COLUMNS), ""])
 
 
 def _table(columns: Iterable[Column]) -> list[str]:
-    return ["| # | column | type | meaning | personal | needed |", "|---|---|---|---|---|---|", *map(_row, columns)]
+    return ["| # | column | type | meaning | personal | mask | needed |", "|---|---|---|---|---|---|---|", *map(_row, columns)]
 
 
 def _row(column: Column) -> str:
-    marks = ["yes" if mark else "" for mark in (column.personal, column.required)]
+    marks = ["yes" if column.personal else "", column.mask, "yes" if column.required else ""]
     return " | ".join([f"| {column.id}", f"`{column.name}`", _NAMES[column.type], column.meaning, *marks]) + " |"
 
 

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from core.schema import COLUMNS, INPUT_COLUMNS, QUARANTINE_COLUMNS, by_name, input_type, stored_schema
+from core.schema import COLUMNS, INPUT_COLUMNS, MASKS, QUARANTINE_COLUMNS, Column, by_name, input_type, stored_schema
 
 NAMES_BY_ID = """
 event_time event_day source_address source_ip source_port source_geo_continent_code source_geo_country_iso_code
@@ -53,3 +53,9 @@ def test_a_format_may_fill_stored_and_input_columns_only() -> None:
     assert input_type("http_response_status_code") == pa.int32()
     assert input_type("url_original") == INPUT_COLUMNS["url_original"] == pa.string()
     assert input_type("no_such_column") is None
+
+
+@pytest.mark.parametrize("column", COLUMNS, ids=lambda column: column.name)
+def test_a_column_is_masked_exactly_when_it_is_personal(column: Column) -> None:
+    assert bool(column.mask) == column.personal
+    assert column.mask in MASKS
