@@ -1,5 +1,6 @@
 """An analyst's question: build the view that readers see at this moment, pass the statement through the gate, write the answer."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlparse
@@ -8,20 +9,25 @@ from auditlake.lake import Lake
 from auditlake.settings import size_bytes
 from core.errors import AuditlakeError, UsageError
 from core.events import Kind
+from core.roles import Role
 from jobs.context import Context
 from query import lake as view
+from query.books import books
 from query.errors import ViewMovedError
-from query.gate import examine
+from query.gate import Statement, examine
 from query.limits import capped_memory
+from query.masks import Masks
 from query.output import write
 from query.run import Result, run
 from storage import intake, pointers
 from storage.objects import S3Access, given
+from storage.people import OWNER_USER
+from storage.query_log import Asked
 
-__all__ = ["answer", "build_view"]
+__all__ = ["PROCESS_BYTES", "answer", "begin", "build_view", "masked_for"]
 
 _TRIES = 5
-_PROCESS_BYTES = 512 * 2**20
+PROCESS_BYTES = 512 * 2**20
 """What the process needs beside the query: libraries, extensions, the first pages of every hot file."""
 
 
@@ -35,17 +41,45 @@ def answer(lake: Lake, sql: str, form: str, output: Path | None, stream: str = "
     """
     if stream not in lake.settings.streams:
         raise UsageError(f"stream {stream!r} is not configured", f"choose one of {', '.join(lake.settings.streams)}")
-    with capped_memory(2 * size_bytes(lake.settings.query.memory) + _PROCESS_BYTES), _begin(lake, sql, stream) as result:
-        write(result, form, output, table_rows=lake.settings.query.table_rows)
+    cap = 2 * size_bytes(lake.settings.query.memory) + PROCESS_BYTES
+    with lake.context.query_log.watch(Asked(OWNER_USER, sql)) as seen, capped_memory(cap):
+        statement = examine(sql)
+        seen.admitted = True
+        with begin(lake, statement, stream) as result:
+            seen.count = lambda: result.rows
+            write(result, form, output, table_rows=lake.settings.query.table_rows)
 
 
-def _begin(lake: Lake, sql: str, stream: str) -> Result:
-    statement = examine(sql)
+def masked_for(lake: Lake, seen: view.LakeView, role: Role) -> view.LakeView:
+    """The view as a role may see it: personal columns masked when the role's are, memory and threads within its limits."""
+    masks = Masks(lake.context.keys.derive(Masks.PURPOSE)) if role.masked else None
+    limits = lake.settings.roles.limits(role)
+    if limits is None:
+        return replace(seen, masks=masks)
+    return replace(seen, masks=masks, memory_limit=limits.memory, threads=limits.threads)
+
+
+def begin(
+    lake: Lake,
+    statement: Statement,
+    stream: str = "requests",
+    seconds: float | None = None,
+    seen_as: Callable[[view.LakeView], view.LakeView] = lambda seen: seen,
+) -> Result:
+    """Run a statement over what readers of the stream see now.
+
+    :param seconds: how long it may run.
+    :param seen_as: what is made of the view first.
+    :raises UsageError: the stream is not configured, or DuckDB refuses the statement.
+    :raises AuditlakeError: it fails.
+    """
+    if stream not in lake.settings.streams:
+        raise UsageError(f"stream {stream!r} is not configured", f"choose one of {', '.join(lake.settings.streams)}")
     if statement.columns is None:
-        return run(_bare_view(lake), statement)
+        return run(seen_as(_bare_view(lake)), statement, seconds)
     for _ in range(_TRIES):
         try:
-            return run(build_view(lake, stream), statement)
+            return run(seen_as(build_view(lake, stream)), statement, seconds)
         except ViewMovedError as error:
             moved = error
     raise AuditlakeError(f"the data moved {_TRIES} times while the query began: {moved.problem}", "ask again")
@@ -83,6 +117,7 @@ def _bare_view(lake: Lake) -> view.LakeView:
         memory_limit=lake.settings.query.memory,
         temp_limit=lake.settings.resources.spill,
         threads=lake.settings.resources.threads,
+        tables=books(lake.context.ledger, lake.context.query_log),
     )
 
 

@@ -38,9 +38,21 @@ class App:
     @functools.cached_property
     def settings(self) -> Settings:
         """The settings in force."""
+        return self.reread()
+
+    @functools.cached_property
+    def config_file(self) -> Path | None:
+        """The file of the settings, ``None`` when there is none."""
+        return self.config or (Path("config.toml") if Path("config.toml").exists() else None)
+
+    def reread(self) -> Settings:
+        """The settings, read from the same file again.
+
+        :raises UsageError: it cannot be read, or a key or value is refused.
+        """
         from auditlake.settings import load
 
-        return load(self.config or (Path("config.toml") if Path("config.toml").exists() else None))
+        return load(self.config_file)
 
     @contextmanager
     def reading(self) -> Iterator[Lake]:

@@ -10,6 +10,9 @@ import click
 from auditlake.app import AS_JSON, App, Ordered, common, show
 from auditlake.console import json_was_shown, progress, say, show_json
 from auditlake.formats_cli import formats, parse
+from auditlake.people_cli import user
+from auditlake.queries_cli import queries
+from auditlake.shell import sql
 from core.clock import parse_instant, to_iso
 from core.errors import EXIT_DONE, EXIT_USAGE, AuditlakeError
 from core.policy import Period
@@ -158,7 +161,7 @@ def plan(app: App, at: str | None) -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @common
 def run(app: App, job: str, dry_run: bool) -> None:
-    """Run a job by hand: purge, roll, compact, upkeep or verify. Each can be repeated, and resumes what a crash left."""
+    """Run a job by hand: purge, roll, compact, upkeep, verify, geoip or scrub. Each can be repeated, and resumes what a crash left."""
     from auditlake import reports
     from jobs import runner
 
@@ -267,7 +270,7 @@ def serve(app: App) -> None:
     """Run the jobs by their schedule until stopped; what was missed is caught up first."""
     from auditlake.serve import serve as run_forever
 
-    run_forever(app.data_dir, app.settings)
+    run_forever(app.data_dir, app.settings, app.reread)
 
 
 @cli.command()
@@ -283,6 +286,9 @@ def ledger(app: App, kinds: tuple[str, ...]) -> None:
 
 cli.add_command(formats)
 cli.add_command(parse)
+cli.add_command(user)
+cli.add_command(queries)
+cli.add_command(sql)
 
 
 @cli.command()

@@ -5,7 +5,8 @@
 <data-dir>/hot/             encrypted day files
 <data-dir>/archive/         Iceberg tables (unless [archive] url)
 <data-dir>/tmp/             DuckDB's spill, encrypted; empty between runs
-<data-dir>/lock             who is changing it
+<data-dir>/spool/           bodies that were sent and are not stored yet, encrypted
+<data-dir>/lock             who is changing it; lock.next: who will next; serve.lock: who serves
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import functools
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,15 +32,19 @@ from jobs.context import Context, Progress, silent
 from storage.control import Control, check_path
 from storage.keys import KeyRing, load_master_key
 from storage.ledger import Ledger
-from storage.lock import hold
+from storage.lock import hold, is_held
 from storage.objects import Access, LocalObjects, ObjectStore, S3Objects, path_to_url, resolve_s3, split_s3, url_to_path
 
 if TYPE_CHECKING:
     from storage.archive import Archive
     from storage.hot import HotStore
 
-__all__ = ["Lake", "advance_clock", "create", "exclusive", "exists", "open_lake"]
+__all__ = ["Lake", "advance_clock", "create", "exclusive", "exists", "open_lake", "renewed", "serving"]
 
+SERVING = "serve.lock"
+"""Held by the server of a data directory."""
+
+_PATIENCE_SECONDS = 900.0
 _CLOCK = "clock"
 _NOW = "clock_now"
 
@@ -125,10 +130,28 @@ def _open(data_dir: Path, settings: Settings, control: Control, progress: Progre
         open_archive=lambda: _archive(control.url, location, access, objects),
         policies=settings.policies(),
         max_clock_jump=Period.parse(settings.clock.max_jump),
+        log_keep=Period.parse(settings.query.log_keep),
         simulated=kind == "simulated",
         progress=progress,
+        downloads=settings.geo.downloads(),
+        scrub_nights=settings.jobs.scrub.nights,
     )
     return Lake(context, settings, access)
+
+
+def renewed(lake: Lake, settings: Settings) -> Lake:
+    """The same directory under other settings: what is open stays open, and is closed with the first."""
+    context = replace(
+        lake.context,
+        policies=settings.policies(),
+        max_clock_jump=Period.parse(settings.clock.max_jump),
+        log_keep=Period.parse(settings.query.log_keep),
+        downloads=settings.geo.downloads(),
+        scrub_nights=settings.jobs.scrub.nights,
+    )
+    for name in ("hot", "archive", "spool", "query_log"):
+        vars(context)[name] = getattr(lake.context, name)
+    return Lake(context, settings, lake.s3)
 
 
 def _hot(data_dir: Path, settings: Settings) -> HotStore:
@@ -145,18 +168,31 @@ def _archive(control_url: str, location: str, access: Access | None, objects: Ob
 
 
 @contextmanager
-def exclusive(data_dir: Path) -> Iterator[None]:
+def exclusive(data_dir: Path, patience: float | None = None) -> Iterator[None]:
     """Hold the data directory's lock as long as the block lasts.
 
+    :param patience: seconds to wait for it; ``None``: as long as a turn of the server's may last when one runs, else none.
     :raises LockedError: another process holds it.
     """
     if not data_dir.is_dir():
         raise _absent(data_dir)
     try:
-        with hold(data_dir / "lock"):
+        if patience is None:
+            patience = _PATIENCE_SECONDS if is_held(data_dir / SERVING) else 0.0
+        with hold(data_dir / "lock", patience):
             yield
     except PermissionError as error:
         raise UsageError(f"data directory {data_dir} cannot be written: {error.strerror}", "run as its owner") from None
+
+
+@contextmanager
+def serving(data_dir: Path) -> Iterator[None]:
+    """Be the directory's one server as long as the block lasts.
+
+    :raises LockedError: another process is.
+    """
+    with hold(data_dir / SERVING):
+        yield
 
 
 def exists(data_dir: Path, settings: Settings) -> bool:

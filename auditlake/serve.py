@@ -1,70 +1,104 @@
-"""The one long process: runs the jobs by their schedule, and first what was missed while it was not running.
+"""The one long process: takes lines in and stores them, runs the jobs by their schedule, and first what was missed while it did not run.
 
-It takes the data directory's lock for each job only, so that files can be ingested by hand between two jobs, and waits
-for it when somebody else has it.
+It takes the data directory's lock for each job and each turn of storing, so that files can be ingested by hand in between, and
+waits for it when somebody else has it. Whatever it is doing may be lost at any moment; asked to stop, it ends what ends within
+seconds, and leaves the rest to its next start.
 """
 
+import os
+import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from auditlake.console import say
-from auditlake.lake import create, exclusive, exists, open_lake
+from auditlake.lake import Lake, create, exists, open_lake, serving
+from auditlake.nightly import Nightly
 from auditlake.settings import Settings
-from core.clock import parse_instant, to_iso
-from core.errors import AuditlakeError, LockedError, UsageError
-from core.events import Kind
-from jobs import runner
-from jobs.context import Context
-from jobs.schedule import missed, run_until_stopped
+from auditlake.signals import signals
+from auditlake.web.app import HttpServer
+from auditlake.web.site import Rate, Site
+from auditlake.writer import Writer
+from core.errors import EXIT_DONE, UsageError
+from storage.people import People
 
-__all__ = ["missed_jobs", "run_when_free", "serve"]
+__all__ = ["Running", "running", "serve"]
 
-_PATIENCE_SECONDS = 900.0
+_STOP_SECONDS = 8.0
+"""How long what is under way may take once a stop is asked for."""
 
 
-def serve(data_dir: Path, settings: Settings) -> None:
+@dataclass
+class Running:
+    """What answers and stores beside the jobs.
+
+    :param places: where it listens.
+    :param told: are called with the directory under other settings when these change.
+    :param under_way: what did not end in time, once it is asked to stop.
+    """
+
+    places: list[str] = field(default_factory=list)
+    told: list[Callable[[Lake], None]] = field(default_factory=list)
+    under_way: list[str] = field(default_factory=list)
+
+
+def serve(data_dir: Path, settings: Settings, reread: Callable[[], Settings] | None = None) -> None:
     """Run until SIGTERM or SIGINT.
 
+    :param reread: reads the settings again, on SIGHUP.
     :raises UsageError: the directory's clock is simulated.
     """
-    if not exists(data_dir, settings):
-        create(data_dir, settings, None)
-    schedules = {name: getattr(settings.jobs, name).schedule for name in runner.JOBS}
-    with open_lake(data_dir, settings) as lake:
-        if lake.context.simulated:
-            raise UsageError(f"data directory {data_dir} has a simulated clock", "run its jobs by hand with auditlake run")
-        first = missed_jobs(lake.context, schedules)
-    say(f"ready: {', '.join(f'{name} at {schedule}' for name, schedule in schedules.items())} (UTC)")
-    run_until_stopped(schedules, first, lambda name: run_when_free(data_dir, settings, name))
+    with signals() as asked:
+        if not exists(data_dir, settings):
+            create(data_dir, settings, None)
+        with serving(data_dir), open_lake(data_dir, settings) as lake:
+            if lake.context.simulated:
+                raise UsageError(f"data directory {data_dir} has a simulated clock", "run its jobs by hand with auditlake run")
+            with running(lake) as others:
+                nightly = Nightly(lake, others.told, reread)
+                said = [*others.places, *(f"{name} at {schedule}" for name, schedule in settings.jobs.schedules().items())]
+                say(f"ready: {', '.join(said)} (UTC)")
+                nightly.run(asked)
+                began = time.monotonic()
+            if not nightly.wait(_STOP_SECONDS - (time.monotonic() - began)):
+                others.under_way.append("a job")
+            if others.under_way:
+                _leave(others.under_way)
     say("stopped")
 
 
-def missed_jobs(ctx: Context, schedules: dict[str, str]) -> list[str]:
-    """Jobs that were due since they last ended well (or since the directory was made), in the order of a night."""
-    created = next(ctx.ledger.events(Kind.DIRECTORY_CREATED)).at
-    now = ctx.clock.now()
-    return [name for name, schedule in schedules.items() if missed(schedule, parse_instant(runner.last_success(ctx, name) or created), now)]
+@contextmanager
+def running(lake: Lake) -> Iterator[Running]:
+    """Take lines in, and answer, as long as the block lasts.
+
+    :raises AuditlakeError: it cannot listen there.
+    """
+    ctx = lake.context
+    with ctx.control.read() as connection:
+        ctx.spool.tidy(connection)
+    writer = Writer(lake)
+    site = Site(lake, People(ctx.control, ctx.ledger, ctx.clock), writer, Rate(lake.settings.serve.requests_per_second))
+    http = HttpServer(site, lake.settings.serve.http) if lake.settings.serve.http != "off" else None
+    found = Running(told=[writer.renew])
+    writer.start()
+    try:
+        if http:
+            http.start()
+            found.places.append(f"http on {lake.settings.serve.http}")
+            found.told.append(http.renew)
+        yield found
+    finally:
+        began = time.monotonic()
+        if http:
+            http.stop()
+        if not writer.stop(max(1.0, _STOP_SECONDS - (time.monotonic() - began))):
+            found.under_way.append("storing")
 
 
-def run_when_free(data_dir: Path, settings: Settings, name: str) -> None:
-    """Run one job as soon as nobody else holds the directory; a failure is said and kept in the history, never raised."""
-    give_up = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        try:
-            with exclusive(data_dir), open_lake(data_dir, settings) as lake:
-                outcome = runner.run(lake.context, name)
-                say(f"{to_iso(lake.context.clock.now())} {name}: {outcome.outcome} {dict(outcome.figures)}")
-                for problem in outcome.problems:
-                    say(f"{name}: {problem}")
-            return
-        except LockedError as error:
-            if time.monotonic() > give_up:
-                say(f"auditlake: {name} could not run: {error}")
-                return
-            time.sleep(1.0)
-        except AuditlakeError as error:
-            say(f"auditlake: {name} failed: {error}")
-            return
-        except Exception as error:  # the schedule must outlive whatever a job meets
-            say(f"auditlake: {name} failed: {type(error).__name__}: {error}")
-            return
+def _leave(under_way: list[str]) -> None:
+    """End at once, whatever runs: nothing that is acknowledged is lost, and the next start goes on."""
+    say(f"stopped; {' and '.join(under_way)} took longer than {_STOP_SECONDS:g} seconds: the next start finishes it or takes it back")
+    sys.stderr.flush()
+    os._exit(EXIT_DONE)

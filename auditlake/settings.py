@@ -12,73 +12,38 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from auditlake.serve_settings import ServeSettings, SourceSettings
+from auditlake.setting_types import (
+    SCHEDULES,
+    CronText,
+    DownloadText,
+    NetworkText,
+    PeriodText,
+    Section,
+    SizeText,
+    ZoneText,
+    as_value_error,
+    size_bytes,
+)
 from core.errors import UsageError
 from core.policy import Period, StreamPolicy
+from core.roles import Limits, Role, role
 from core.segment import QUARANTINE_SUFFIX, check_stream_name
-from jobs.schedule import check_cron
-from transforms.choices import DEFAULT_HEADERS, DEFAULT_SECRET_NAMES, Header, network
+from jobs.schedule import NIGHT
+from transforms.choices import DEFAULT_HEADERS, DEFAULT_SECRET_NAMES, Header
 
-__all__ = ["MASTER_KEY_VARIABLE", "Settings", "load"]
+__all__ = ["MASTER_KEY_VARIABLE", "Settings", "load", "size_bytes"]
 
 MASTER_KEY_VARIABLE = "AUDITLAKE_MASTER_KEY"
 _PREFIX = "AUDITLAKE_"
 _NOT_SETTINGS = {MASTER_KEY_VARIABLE, "AUDITLAKE_DATA_DIR", "AUDITLAKE_CONFIG"}
 _KINDS = ("apache", "nginx", "w3c", "csv", "json")
 _FORMAT_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
-_SCHEDULES = {"purge": "5 0 * * *", "roll": "20 0 * * *", "compact": "20 1 * * *", "upkeep": "50 1 * * *", "verify": "20 2 * * *"}
-_SIZE = re.compile(r"(\d{1,6})\s*(KB|MB|GB)\Z")
 
 
-def _as_value_error(check: Any) -> Any:
-    def checked(value: str) -> str:
-        try:
-            check(value)
-        except UsageError as error:
-            raise ValueError(str(error)) from None
-        return value
-
-    return checked
-
-
-def _check_size(text: str) -> None:
-    match = _SIZE.match(text)
-    if not match or int(match[1]) == 0:
-        raise UsageError(f"{text!r} is not a size", "write a number and KB, MB or GB, like '512MB'")
-
-
-def size_bytes(text: str) -> int:
-    """Bytes of a checked size such as ``64MB`` (powers of 1,024)."""
-    match = _SIZE.match(text)
-    assert match is not None
-    return int(match[1]) * {"KB": 2**10, "MB": 2**20, "GB": 2**30}[match[2]]
-
-
-def _check_schedule(text: str) -> None:
-    if text not in _SCHEDULES.values():  # to import what reads them takes a while
-        check_cron(text)
-
-
-def _check_zone(name: str) -> None:
-    if name != "UTC":  # the rest is imported only by those who need it
-        from ingest.formats.times_zone import check_zone
-
-        check_zone(name)
-
-
-PeriodText = Annotated[str, AfterValidator(_as_value_error(Period.parse))]
-SizeText = Annotated[str, AfterValidator(_as_value_error(_check_size))]
-CronText = Annotated[str, AfterValidator(_as_value_error(_check_schedule))]
-NetworkText = Annotated[str, AfterValidator(_as_value_error(network)), AfterValidator(lambda text: str(network(text)))]
-ZoneText = Annotated[str, AfterValidator(_as_value_error(_check_zone))]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class StreamSettings(_Section):
+class StreamSettings(Section):
     """Limits of one stream."""
 
     hot: PeriodText = "1 month"
@@ -94,7 +59,7 @@ class StreamSettings(_Section):
         return self
 
 
-class IngestSettings(_Section):
+class IngestSettings(Section):
     """How files are read."""
 
     format: str = "auto"
@@ -106,7 +71,7 @@ class IngestSettings(_Section):
     json_fields: dict[str, str] = Field(default_factory=dict)
 
 
-class CustomFormat(_Section):
+class CustomFormat(Section):
     """A format of one's own: exactly one of the first five says what its lines are."""
 
     apache: str | None = None
@@ -135,20 +100,33 @@ class CustomFormat(_Section):
         return self.model_dump(exclude_none=True, by_alias=True)
 
 
-class GeoSettings(_Section):
-    """GeoIP databases: a path, ``embedded``, or ``off``."""
+class GeoSettings(Section):
+    """GeoIP databases: a path, ``embedded``, or ``off``; and where the files at these paths are kept up to date from."""
 
     city: str = "embedded"
     asn: str = "embedded"
+    city_url: DownloadText = ""
+    asn_url: DownloadText = ""
+
+    @model_validator(mode="after")
+    def _placed(self) -> "GeoSettings":
+        for name in ("city", "asn"):
+            if getattr(self, f"{name}_url") and getattr(self, name) in ("embedded", "off"):
+                raise ValueError(f"{name}_url needs a file to update; set {name} to its path")
+        return self
+
+    def downloads(self) -> dict[Path, str]:
+        """Files that are kept up to date, and from where."""
+        return {Path(path): url for path, url in ((self.city, self.city_url), (self.asn, self.asn_url)) if url}
 
 
-class RedactSettings(_Section):
+class RedactSettings(Section):
     """What must not be stored."""
 
     parameters: list[str] = Field(default_factory=lambda: list(DEFAULT_SECRET_NAMES))
 
 
-class ArchiveSettings(_Section):
+class ArchiveSettings(Section):
     """Where the archive is; empty for ``<data-dir>/archive``."""
 
     url: str = ""
@@ -163,25 +141,25 @@ class ArchiveSettings(_Section):
         return self
 
 
-class ControlSettings(_Section):
+class ControlSettings(Section):
     """The control database; empty for SQLite in the data directory."""
 
     url: str = ""
 
 
-class KeySettings(_Section):
+class KeySettings(Section):
     """The master key's file; empty for ``<data-dir>/keys/master.key``."""
 
     master_key_file: str = ""
 
 
-class ClockSettings(_Section):
+class ClockSettings(Section):
     """How far the clock may go forward between two purges before a person must confirm it."""
 
     max_jump: PeriodText = "3 days"
 
 
-class ResourceSettings(_Section):
+class ResourceSettings(Section):
     """What DuckDB may use."""
 
     memory: SizeText = "512MB"
@@ -189,30 +167,81 @@ class ResourceSettings(_Section):
     spill: SizeText = "20GB"
 
 
-class QuerySettings(_Section):
+class QuerySettings(Section):
     """What a query may use and show."""
 
     memory: SizeText = "2GB"
     table_rows: Annotated[int, Field(ge=1)] = 1000
+    saved: str = ""
+    log_keep: PeriodText = "1 year"
 
 
-class JobSettings(_Section):
+class RoleSettings(Section):
+    """What one query of a role may take."""
+
+    memory: SizeText
+    threads: Annotated[int, Field(ge=0, le=1024)]
+    seconds: Annotated[int, Field(ge=1, le=86_400)]
+    rows: Annotated[int, Field(ge=1)]
+
+
+def _default_limits(name: str) -> RoleSettings:
+    return RoleSettings.model_validate(vars(role(name).limits))
+
+
+class RolesSettings(Section):
+    """The limits of the roles that query; a section may give some of the four."""
+
+    analyst: RoleSettings = _default_limits("analyst")
+    investigator: RoleSettings = _default_limits("investigator")
+    auditor: RoleSettings = _default_limits("auditor")
+    admin: RoleSettings = _default_limits("admin")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        known = {name: vars(role(name).limits) for name in cls.model_fields}
+        return {name: {**known.get(name, {}), **part} if isinstance(part, dict) else part for name, part in given.items()}
+
+    def limits(self, who: Role) -> Limits | None:
+        """The limits of a role; ``None`` for the owner, whom ``[query]`` and ``[resources]`` bind, and for who may not query."""
+        found = getattr(self, who.name, None)
+        return Limits(**found.model_dump()) if found else None
+
+
+class JobSettings(Section):
     """When a job runs: five cron fields, UTC."""
 
     schedule: CronText
 
 
-class JobsSettings(_Section):
-    """The schedule."""
+class ScrubSettings(JobSettings):
+    """When, and in how many nights the whole archive is read."""
 
-    purge: JobSettings = JobSettings(schedule=_SCHEDULES["purge"])
-    roll: JobSettings = JobSettings(schedule=_SCHEDULES["roll"])
-    compact: JobSettings = JobSettings(schedule=_SCHEDULES["compact"])
-    upkeep: JobSettings = JobSettings(schedule=_SCHEDULES["upkeep"])
-    verify: JobSettings = JobSettings(schedule=_SCHEDULES["verify"])
+    nights: Annotated[int, Field(ge=1, le=1000)] = 30
 
 
-class Settings(_Section):
+class JobsSettings(Section):
+    """The schedule, and when a failed job is tried again: after ``retry`` seconds, then twice as many, up to ``retry_longest``."""
+
+    retry: Annotated[int, Field(ge=1, le=86_400)] = 60
+    retry_longest: Annotated[int, Field(ge=1, le=86_400)] = 3600
+    purge: JobSettings = JobSettings(schedule=SCHEDULES["purge"])
+    roll: JobSettings = JobSettings(schedule=SCHEDULES["roll"])
+    compact: JobSettings = JobSettings(schedule=SCHEDULES["compact"])
+    upkeep: JobSettings = JobSettings(schedule=SCHEDULES["upkeep"])
+    verify: JobSettings = JobSettings(schedule=SCHEDULES["verify"])
+    geoip: JobSettings = JobSettings(schedule=SCHEDULES["geoip"])
+    scrub: ScrubSettings = ScrubSettings(schedule=SCHEDULES["scrub"])
+
+    def schedules(self) -> dict[str, str]:
+        """The schedule of each job, in the order of a night."""
+        return {name: getattr(self, name).schedule for name in NIGHT}
+
+
+class Settings(Section):
     """All of config.toml."""
 
     streams: dict[str, StreamSettings] = Field(default_factory=lambda: {"requests": StreamSettings()})
@@ -226,14 +255,27 @@ class Settings(_Section):
     clock: ClockSettings = ClockSettings()
     resources: ResourceSettings = ResourceSettings()
     query: QuerySettings = QuerySettings()
+    roles: RolesSettings = RolesSettings()
     jobs: JobsSettings = JobsSettings()
+    serve: ServeSettings = ServeSettings()
+    sources: list[SourceSettings] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _named(self) -> "Settings":
         for name in self.streams:
-            _as_value_error(check_stream_name)(name)
+            as_value_error(check_stream_name)(name)
         if not self.streams:
             raise ValueError("no stream is configured; add [streams.requests]")
+        return self
+
+    @model_validator(mode="after")
+    def _sources_named(self) -> "Settings":
+        names = [source.name for source in self.sources]
+        for source in self.sources:
+            if names.count(source.name) > 1:
+                raise ValueError(f"sources: the name {source.name!r} is there {names.count(source.name)} times; choose another")
+            if source.stream not in self.streams:
+                raise ValueError(f"sources: {source.name!r} goes to stream {source.stream!r}, which is not configured")
         return self
 
     @model_validator(mode="after")

@@ -16,19 +16,20 @@ from ingest.lines import Lines, Numbers
 from ingest.recall import Recall, head_lines
 from ingest.sources import Reader
 
-__all__ = ["AUTO", "UNKNOWN", "Reading"]
+__all__ = ["AUTO", "UNKNOWN", "Reading", "Unseen"]
 
 AUTO = "auto"
 UNKNOWN = "unknown"
 """What lines are said to be read as of which no format has seen one."""
 
 
-class _Unseen:
+class Unseen:
     """The format of a source of which every line was set aside: it is shown no line."""
 
     name, description, source, sample = UNKNOWN, "no line was seen yet", "", ""
 
     def parse(self, lines: Lines, state: State = None) -> Parsed:
+        """Reject every line."""
         rows = JsonLines().parse(lines.take(no_numbers())).rows
         return Parsed(rows, no_numbers(), np.arange(len(lines)), ["no format was chosen"] * len(lines), state=state)
 
@@ -79,7 +80,7 @@ class Reading:
         self._choose(chunk.good, chunk.numbers + 1)
         if self._problem:
             raise self._problem
-        return self._form or _Unseen()
+        return self._form or Unseen()
 
     def _choose(self, lines: Lines, numbers: Numbers) -> None:
         """Choose by these lines, if that has not been done."""

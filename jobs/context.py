@@ -19,15 +19,22 @@ from core.segment import Segment
 from storage.control import Control
 from storage.keys import KeyRing
 from storage.ledger import Ledger
+from storage.query_log import QueryLog
+from storage.spool import Spool
 
 if TYPE_CHECKING:
     from storage.archive import Archive
     from storage.hot import HotStore
 
-__all__ = ["Context", "Outcome", "Progress", "silent"]
+__all__ = ["Context", "Outcome", "Progress", "StoppedError", "silent"]
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and the whole (0 when unknown)."""
+"""Called with what is being done, how much of it is done, and the whole (0 when unknown). May raise :class:`StoppedError`: a job
+calls it where it is safe to end."""
+
+
+class StoppedError(AuditlakeError):
+    """The work was asked to end; the next run goes on."""
 
 
 def silent(_what: str, _done: int, _whole: int) -> None:
@@ -47,9 +54,12 @@ class Context:
     open_archive: Callable[[], Archive]
     policies: Mapping[str, StreamPolicy]
     max_clock_jump: Period
+    log_keep: Period = field(default_factory=lambda: Period(months=12))
     simulated: bool = False
     holds: tuple[Hold, ...] = ()
     progress: Progress = silent
+    downloads: Mapping[Path, str] = field(default_factory=dict)
+    scrub_nights: int = 30
 
     @cached_property
     def hot(self) -> HotStore:
@@ -60,6 +70,16 @@ class Context:
     def archive(self) -> Archive:
         """The archive."""
         return self.open_archive()
+
+    @cached_property
+    def spool(self) -> Spool:
+        """Bodies that were sent and are not stored yet."""
+        return Spool(self.data_dir / "spool", self.keys)
+
+    @cached_property
+    def query_log(self) -> QueryLog:
+        """Who asked what."""
+        return QueryLog(self.control, self.ledger, self.keys, self.clock)
 
     def decisions(self, action: str | None = None, at: dt.datetime | None = None) -> tuple[Decision, ...]:
         """What is due now (or ``at``), of one action or all."""

@@ -2,7 +2,8 @@
 
 For each day: ledger PurgeStarted, key destroyed -> unlink the hot file -> drop the partition -> expire snapshots -> move
 the readers' pointer -> delete objects, every version -> list again -> ledger SegmentPurged with the listing's digest.
-Residue is written to the ledger, reported as a failure, and tried again by the next run.
+Residue is written to the ledger, reported as a failure, and tried again by the next run. The texts of the query log go by a
+limit of their own.
 """
 
 import hashlib
@@ -44,8 +45,12 @@ def purge(ctx: Context, dry_run: bool = False) -> Outcome:
         gone, residue = _purge_segment(ctx, decision.segment)
         rows += gone
         problems += residue
-    outcome = "failed" if problems else "done" if decisions else "nothing due"
-    return Outcome("purge", outcome, decisions, {"segments": len(decisions), "rows": rows, "residue": len(problems)}, tuple(problems))
+    texts = ctx.query_log.purge(ctx.log_keep)
+    if texts and not ctx.control.forget_deleted():
+        problems.append("keys of the query log (in the control database's files, which a reader holds open)")
+    outcome = "failed" if problems else "done" if decisions or texts else "nothing due"
+    figures = {"segments": len(decisions), "rows": rows, "residue": len(problems), **({"query_texts": texts} if texts else {})}
+    return Outcome("purge", outcome, decisions, figures, tuple(problems))
 
 
 def check_clock(ctx: Context) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import pyarrow as pa
 
@@ -27,10 +27,20 @@ from query.texts import as_json, safe
 if TYPE_CHECKING:
     import pyarrow.csv as pa_csv
 
-__all__ = ["FORMATS", "TABLE_ROWS", "Written", "write"]
+__all__ = ["FORMATS", "TABLE_ROWS", "Rows", "Written", "write", "write_to"]
 
 TABLE_ROWS = 1_000
 """Rows that a table shows, unless told otherwise."""
+
+
+class Rows(Protocol):
+    """What can be written: a :class:`query.run.Result`, or what passes one on."""
+
+    schema: pa.Schema
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows, once."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,17 @@ def write(result: Result, form: str, out: Path | None = None, table_rows: int = 
         return writer(result, _Target(stream, False, table_rows))
 
 
+def write_to(result: Rows, form: str, stream: BinaryIO) -> Written:
+    """The same to a stream that is no terminal; also as ``arrow``, an Arrow IPC stream.
+
+    https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format
+    """
+    writer = _write_arrow if form == "arrow" else FORMATS.get(form)
+    if writer is None:
+        raise UsageError(f"{form!r} is not a format", f"use one of {', '.join([*FORMATS, 'arrow'])}")
+    return writer(result, _Target(stream, False, TABLE_ROWS))
+
+
 @contextmanager
 def _whole_file(out: Path) -> Iterator[BinaryIO]:
     """A file beside ``out`` that takes its name when all is written, and vanishes when something fails."""
@@ -98,7 +119,7 @@ def _whole_file(out: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def _write_csv(result: Result, to: _Target) -> Written:
+def _write_csv(result: Rows, to: _Target) -> Written:
     import pyarrow.csv as pa_csv
 
     rows, names = 0, [safe(name) if to.terminal else name for name in result.schema.names]
@@ -119,7 +140,7 @@ def _safe_column(column: pa.Array) -> pa.Array:
     return pa.array([None if text is None else safe(text) for text in column.to_pylist()], pa.string())
 
 
-def _write_json(result: Result, to: _Target) -> Written:
+def _write_json(result: Rows, to: _Target) -> Written:
     rows = 0
     for batch in result.batches():
         lines = [as_json(row) for row in _rows(result.schema.names, batch)]
@@ -135,17 +156,33 @@ def _rows(names: list[str], batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
     return (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True))
 
 
-def _write_parquet(result: Result, to: _Target) -> Written:
+def _write_arrow(result: Rows, to: _Target) -> Written:
+    import pyarrow.ipc
+
+    rows, schema = 0, _parquet_schema(result.schema)
+    with pyarrow.ipc.new_stream(pa.PythonFile(to.stream, mode="w"), schema) as writer:
+        for batch in result.batches():
+            writer.write_batch(_as(schema, batch))
+            rows += batch.num_rows
+    return Written(rows)
+
+
+def _as(schema: pa.Schema, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch, with text where its own type is foreign."""
+    columns = [
+        column if column.type == field.type else text_column(field.name, column)
+        for field, column in zip(schema, batch.columns, strict=True)
+    ]
+    return pa.record_batch(columns, schema=schema)
+
+
+def _write_parquet(result: Rows, to: _Target) -> Written:
     import pyarrow.parquet as pq
 
     rows, schema = 0, _parquet_schema(result.schema)
     with pq.ParquetWriter(pa.PythonFile(to.stream, mode="w"), schema, compression="zstd") as writer:
         for batch in result.batches():
-            columns = [
-                column if column.type == field.type else text_column(field.name, column)
-                for field, column in zip(schema, batch.columns, strict=True)
-            ]
-            writer.write_batch(pa.record_batch(columns, schema=schema))
+            writer.write_batch(_as(schema, batch))
             rows += batch.num_rows
     return Written(rows)
 
@@ -162,13 +199,13 @@ def _is_foreign(kind: pa.DataType) -> bool:
     return kind == pa.month_day_nano_interval() or pa.types.is_union(kind) or isinstance(kind, pa.BaseExtensionType)
 
 
-def _write_table(result: Result, to: _Target) -> Written:
+def _write_table(result: Rows, to: _Target) -> Written:
     from query.table import write_table  # what draws it takes a while to import
 
     return Written(*write_table(result, to.stream, to.terminal, to.table_rows))
 
 
-FORMATS: dict[str, Callable[[Result, _Target], Written]] = {
+FORMATS: dict[str, Callable[[Rows, _Target], Written]] = {
     "table": _write_table,
     "csv": _write_csv,
     "json": _write_json,

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from query.cells import plain_column
-from query.run import Result
+from query.output import Rows
 from query.texts import as_text, safe
 
 __all__ = ["write_table"]
@@ -19,7 +19,7 @@ _CELL = 200
 _WIDTH = 10_000
 
 
-def write_table(result: Result, stream: BinaryIO, terminal: bool, most: int) -> tuple[int, bool]:
+def write_table(result: Rows, stream: BinaryIO, terminal: bool, most: int) -> tuple[int, bool]:
     """Draw the first ``most`` rows; returns how many were drawn, and whether there are more.
 
     :param terminal: whether a person's terminal receives it: then it is as wide as that is.
@@ -41,7 +41,7 @@ def write_table(result: Result, stream: BinaryIO, terminal: bool, most: int) -> 
     return len(shown), cut
 
 
-def _first_rows(result: Result, most: int) -> tuple[list[list[Text]], bool]:
+def _first_rows(result: Rows, most: int) -> tuple[list[list[Text]], bool]:
     shown: list[list[Text]] = []
     for batch in result.batches():
         part = batch.slice(0, most + 1 - len(shown))

@@ -1,0 +1,1 @@
+"""The server's HTTP: ingest, query, health, metrics."""
