@@ -13,7 +13,7 @@ import itertools
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -32,7 +32,6 @@ PROBLEM = "problem"
 
 _MEMORY = "256MB"
 _BIND_SECONDS = 5.0
-_UNREAD_SECONDS = 600.0
 
 
 class Stream(Protocol):
@@ -45,7 +44,7 @@ class Stream(Protocol):
 
     @property
     def done(self) -> bool:
-        """Whether nobody reads it any more, and it has been read from."""
+        """Whether nobody will read it any more."""
         ...
 
 
@@ -94,7 +93,6 @@ class _Shown:
 
     stream: Stream
     held: tuple[Any, ...]
-    since: float = field(default_factory=time.monotonic)
 
 
 class Gateway:
@@ -137,7 +135,7 @@ class Gateway:
             rows = cursor.execute("SELECT connection_id FROM quack_active_connections()").fetchall()
             self._desk.look(frozenset(name for (name,) in rows))
             for name, shown in list(self._shown.items()):
-                if shown.stream.done or time.monotonic() - shown.since > _UNREAD_SECONDS:
+                if shown.stream.done:
                     cursor.execute(f"DROP VIEW IF EXISTS {name}")
                     del self._shown[name]
 

@@ -15,15 +15,15 @@ from core.roles import LEDGER, QUERY_LOG, REQUESTS
 from core.schema import COLUMNS
 from query.books import LEDGER_SCHEMA, QUERY_LOG_SCHEMA
 
-__all__ = ["constant_answer", "purpose_of", "scan_by_name"]
+__all__ = ["SCHEMAS_ASKED", "TABLES_ASKED", "constant_answer", "purpose_of", "scan_by_name"]
 
-_SCHEMAS = """
+SCHEMAS_ASKED = """
 SELECT catalog_name, schema_name
 FROM information_schema.schemata
 WHERE catalog_name NOT IN ('system', 'temp')
 ORDER BY ALL
 \t"""
-_TABLES = """
+TABLES_ASKED = """
 SELECT schema_name, sql, 'table'
 FROM duckdb_tables()
 UNION ALL
@@ -44,9 +44,9 @@ def constant_answer(sql: str, tables: frozenset[str]) -> str | None:
     """
     if sql in _TRANSACTIONS:
         return 'SELECT true AS "Success"'
-    if sql == _SCHEMAS:
+    if sql == SCHEMAS_ASKED:
         return "SELECT 'lake' AS catalog_name, 'main' AS schema_name"
-    if sql == _TABLES:
+    if sql == TABLES_ASKED:
         rows = ", ".join(f"('main', '{_definition(name)}', 'table')" for name in sorted(tables))
         return f"SELECT * FROM (VALUES {rows}) given(schema_name, sql, kind)"
     return None

@@ -1,7 +1,7 @@
 """DuckDB with its extensions loaded from installed packages: nothing is downloaded, nothing is written to a home directory.
 
-The packages ``duckdb-extension-httpfs``, ``-avro`` and ``-iceberg`` carry the signed extension files of one DuckDB release;
-DuckDB checks the signature and the release when it loads them. httpfs is needed to *write* an encrypted database or
+The packages ``duckdb-extension-httpfs``, ``-avro``, ``-iceberg`` and ``-quack`` carry the signed extension files of one DuckDB
+release; DuckDB checks the signature and the release when it loads them. httpfs is needed to *write* an encrypted database or
 temporary file too: DuckDB's built-in cryptography only reads (https://duckdb.org/docs/stable/sql/statements/attach).
 """
 
@@ -15,9 +15,9 @@ from core.errors import AuditlakeError
 
 __all__ = ["Extension", "connect", "extension_file", "load"]
 
-Extension = Literal["httpfs", "avro", "iceberg"]
+Extension = Literal["httpfs", "avro", "iceberg", "quack"]
 
-_NEEDS: dict[Extension, tuple[Extension, ...]] = {"httpfs": (), "avro": (), "iceberg": ("avro", "httpfs")}
+_NEEDS: dict[Extension, tuple[Extension, ...]] = {"httpfs": (), "avro": (), "iceberg": ("avro", "httpfs"), "quack": ("httpfs",)}
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,

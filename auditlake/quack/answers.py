@@ -15,15 +15,15 @@ from storage.query_log import Asked, QueryLog
 
 __all__ = ["Answer"]
 
+_FORGET_SECONDS = 600.0
 _LEFT = "the client did not take all of it"
 
 
 class Answer:
-    """An answer that has begun: its first bytes are here. A :class:`query.quack.Stream`.
+    """An answer; :meth:`begin` waits for its first rows. A :class:`query.quack.Stream`.
 
-    :param stream: of the data directory, not of rows.
+    :param worker: free, and taken from ``workers``.
     :param seconds: how long it may take altogether; ``None`` for ever.
-    :raises AuditlakeError: the statement is refused, or failed before its first row; the log has it.
     """
 
     def __init__(self, workers: Workers, worker: Worker, asked: Asked, log: QueryLog, seconds: float | None) -> None:
@@ -31,13 +31,18 @@ class Answer:
         self._began, self._seconds = time.monotonic(), seconds
         self._touched, self._reading = self._began, True
         self._guard, self._ended, self._reason = threading.Lock(), False, ""
-        self.done, self._rows, self._frames = False, 0, Frames(worker)
+        self._closed, self._rows, self._frames = False, 0, Frames(worker)
         worker.tell({"sql": asked.statement, "role": asked.user.role.name, "form": "arrow", "stream": "requests"})
 
-    def begin(self) -> None:
-        """Wait for the first bytes.
+    @property
+    def done(self) -> bool:
+        """Whether nobody reads it any more; one that ended early may be asked for once more, to be told so."""
+        return self._closed or (self._ended and time.monotonic() - self._touched > _FORGET_SECONDS)
 
-        :raises AuditlakeError: there are none.
+    def begin(self) -> None:
+        """Wait for the first rows.
+
+        :raises AuditlakeError: the statement is refused, or failed before; the log has it.
         """
         try:
             self._rows_in = pa.ipc.open_stream(cast("io.BufferedIOBase", io.BufferedReader(self._frames)))
@@ -73,13 +78,15 @@ class Answer:
                 yield pa.RecordBatch.from_arrays([*row, pa.array([problem])], schema=self._schema)
         finally:
             self._finish(_LEFT)
-            self.done = True
+            self._closed = True
 
     def _next(self) -> pa.RecordBatch | None:
         self._reading = True
         try:
             return None if self._ended else self._rows_in.read_next_batch()
         except (StopIteration, pa.ArrowException, OSError):
+            while self._frames.readinto(bytearray(1)):  # what comes after the rows: how they ended
+                pass
             return None
         finally:
             self._reading, self._touched = False, time.monotonic()
@@ -101,7 +108,7 @@ class Answer:
         told = self._frames.told
         reason = self._reason or str(told.get("error", "the answer broke off"))
         self._finish(reason, bool(told.get("refused")))
-        self.done = True
+        self._closed = True
         problem = UsageError if told.get("status") == 400 else AuditlakeError
         raise problem(reason, "" if self._reason else str(told.get("hint", "")))
 
@@ -111,7 +118,7 @@ class Answer:
             if self._ended:
                 return
             self._ended = True
-        self._workers.give_back(self._worker, bool(self._frames.told) and "rows" in self._frames.told)
+        self._workers.give_back(self._worker, self._frames.whole)
         seconds = time.monotonic() - self._began
         if refused:
             self._log.refused(self._asked, reason)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from auditlake.lake import Lake
 from auditlake.quack.answers import Answer
 from auditlake.quack.workers import Worker, Workers
+from auditlake.settings import Settings
 from core.errors import AuditlakeError, UsageError
 from query.quack_client import purpose_of
 from storage.people import People, User
@@ -18,6 +19,7 @@ LEFT_SECONDS = 60.0
 """An answer of which the client takes nothing for so long ends, so that its process can answer another."""
 
 _NEW_SECONDS = 30.0
+_FORGOTTEN_SECONDS = 12 * 3600.0
 _GRACE_SECONDS = 2.0
 _HINT = "write /* purpose: … */ before the statement, or the purpose after the token: TOKEN 'al_… purpose'"
 
@@ -29,7 +31,7 @@ class _Session:
     user: User
     token: str
     purpose: str
-    since: float = field(default_factory=time.monotonic)
+    used: float = field(default_factory=time.monotonic)
     answer: Answer | None = None
     guard: threading.Lock = field(default_factory=threading.Lock)
 
@@ -45,6 +47,11 @@ class Desk:
         self._people, self._log = People(ctx.control, ctx.ledger, ctx.clock), ctx.query_log
         self._limits, self._workers = lake.settings.roles.limits, workers
         self._sessions: dict[str, _Session] = {}
+
+    def renew(self, settings: Settings) -> None:
+        """Answer under other settings from the next statement on."""
+        self._limits = settings.roles.limits
+        self._workers.renew(settings)
 
     def enter(self, session: str, token: str) -> bool:
         """Let in whose token opens something, and whose role may query. What follows the token is the purpose of what is asked."""
@@ -76,7 +83,8 @@ class Desk:
     def look(self, sessions: frozenset[str]) -> None:
         """End what takes too long, what nobody takes, and what the client has left."""
         for name, mine in list(self._sessions.items()):
-            gone = name not in sessions and time.monotonic() - mine.since > _NEW_SECONDS
+            unused = time.monotonic() - mine.used
+            gone = unused > (_FORGOTTEN_SECONDS if name in sessions else _NEW_SECONDS)
             if mine.answer and (reason := "the client went away" if gone else mine.answer.overdue(LEFT_SECONDS)):
                 mine.answer.end(reason)
             if gone:
@@ -91,6 +99,7 @@ class Desk:
     def _session(self, name: str) -> _Session:
         if name not in self._sessions:
             raise UsageError("this connection is not known", "DETACH, and ATTACH again")
+        self._sessions[name].used = time.monotonic()
         return self._sessions[name]
 
     def _user(self, mine: _Session) -> User:

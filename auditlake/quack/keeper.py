@@ -1,22 +1,23 @@
 """The server's part: begin the process that listens for DuckDB clients, begin another when it dies, end it."""
 
 import json
-import os
 import select
 import subprocess
 import sys
 import threading
 import time
 from contextlib import suppress
+from typing import Any
 
 from auditlake.console import say
 from auditlake.lake import Lake
+from auditlake.quack.workers import environment
 from core.errors import AuditlakeError, UsageError
 
 __all__ = ["QuackServer"]
 
 _START_SECONDS = 30.0
-_STOP_SECONDS = 5.0
+_STOP_SECONDS = 3.0
 _AGAIN_SECONDS = 1.0
 
 
@@ -37,6 +38,15 @@ class QuackServer:
         self._process = self._begin()
         self._keeper.start()
 
+    def renew(self, lake: Lake) -> None:
+        """Answer under other settings from the next statement on.
+
+        :param lake: the same directory under these.
+        """
+        self._lake = lake
+        if process := self._process:
+            _tell(process, {"settings": _dumped(lake)})
+
     def stop(self) -> None:
         """End what it answers, and the process."""
         self._stopping.set()
@@ -44,20 +54,14 @@ class QuackServer:
             _end(self._process)
 
     def _begin(self) -> "subprocess.Popen[bytes]":
-        settings = self._lake.settings.model_dump(mode="json", by_alias=True)
         process = subprocess.Popen(
             [sys.executable, "-m", "auditlake.quack"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # a Ctrl-C is for the server, which ends this one in order
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env=environment(),
         )
-        assert process.stdin is not None
-        with suppress(OSError):
-            process.stdin.write(
-                json.dumps({"data_dir": str(self._lake.context.data_dir.absolute()), "settings": settings}).encode() + b"\n"
-            )
-            process.stdin.flush()
+        _tell(process, {"data_dir": str(self._lake.context.data_dir.absolute()), "settings": _dumped(self._lake)})
         told = _first_line(process)
         if told == {}:
             return process
@@ -81,6 +85,17 @@ class QuackServer:
                 say(f"auditlake: {error}")
         if self._process:
             _end(self._process)
+
+
+def _dumped(lake: Lake) -> dict[str, Any]:
+    return lake.settings.model_dump(mode="json", by_alias=True)
+
+
+def _tell(process: "subprocess.Popen[bytes]", value: dict[str, Any]) -> None:
+    assert process.stdin is not None
+    with suppress(OSError, ValueError):
+        process.stdin.write(json.dumps(value).encode() + b"\n")
+        process.stdin.flush()
 
 
 def _first_line(process: "subprocess.Popen[bytes]") -> dict[str, str] | None:

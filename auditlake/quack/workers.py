@@ -13,7 +13,7 @@ from typing import Any
 from auditlake.settings import Settings
 from core.errors import AuditlakeError
 
-__all__ = ["Frames", "Worker", "Workers"]
+__all__ = ["Frames", "Worker", "Workers", "environment"]
 
 _ANSWERS = 200
 _WAIT_SECONDS = 20.0
@@ -21,17 +21,23 @@ _ENDED = {"error": "the query needed more than it may have, and was ended", "hin
 _DIED = {**_ENDED, "refused": False, "rows": 0}
 
 
+def environment() -> dict[str, str]:
+    """Of a process whose memory is bounded: Arrow's usual allocator reserves a gibibyte, which would count."""
+    return {**os.environ, "PYTHONUNBUFFERED": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+
+
 class Worker:
-    """One process, for one statement at a time."""
+    """One process, for one statement at a time; ``turn`` is held as long as it answers."""
 
     def __init__(self, data_dir: Path, settings: Settings) -> None:
+        self.settings, self.answers = settings, 0
+        self.turn: threading.Semaphore | None = None
         self._process = subprocess.Popen(
             [sys.executable, "-m", "auditlake.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env=environment(),
         )
-        self.answers = 0
         self.tell({"data_dir": str(data_dir.absolute()), "settings": settings.model_dump(mode="json", by_alias=True)})
 
     @property
@@ -62,12 +68,13 @@ class Worker:
 
 
 class Frames(io.RawIOBase):
-    """The data frames of one answer as a stream of bytes; ``told`` is what the last frame says, ``failed`` whether it is an error."""
+    """The data frames of one answer as a stream of bytes; ``told`` is what the last frame says, ``failed`` whether it is an
+    error, ``whole`` whether the process said so itself."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker, self._rest = worker, memoryview(b"")
         self.told: dict[str, Any] = {}
-        self.failed = False
+        self.failed = self.whole = False
 
     def readable(self) -> bool:
         """It is."""
@@ -81,37 +88,40 @@ class Frames(io.RawIOBase):
                 self._rest = memoryview(payload)
             else:
                 self.told, self.failed = json.loads(payload), letter == b"X"
+                self.whole = not self.failed or "status" in self.told
         size = min(len(buffer), len(self._rest))
         buffer[:size], self._rest = self._rest[:size], self._rest[size:]
         return size
 
 
 class Workers:
-    """At most so many processes at once.
+    """As many that answer as the settings allow, and one that waits."""
 
-    :param most: statements at once.
-    """
+    def __init__(self, data_dir: Path, settings: Settings) -> None:
+        self._data_dir, self._idle = data_dir, list[Worker]()
+        self.renew(settings)
 
-    def __init__(self, data_dir: Path, settings: Settings, most: int) -> None:
-        self._data_dir, self._settings, self._most = data_dir, settings, most
-        self._turn = threading.BoundedSemaphore(most)
-        self._idle: list[Worker] = []
+    def renew(self, settings: Settings) -> None:
+        """Answer under other settings from the next statement on."""
+        self._settings, self._turn = settings, threading.BoundedSemaphore(settings.serve.queries)
+        self.close()
 
     def take(self) -> Worker:
         """A process, to be given back.
 
         :raises AuditlakeError: all are busy, and stay so.
         """
-        if not self._turn.acquire(timeout=_WAIT_SECONDS):
-            raise AuditlakeError(f"{self._most} queries are running, which is as many as may", "ask again in a moment")
+        turn = self._turn
+        if not turn.acquire(timeout=_WAIT_SECONDS):
+            raise AuditlakeError(f"{self._settings.serve.queries} queries are running, which is as many as may", "ask again in a moment")
         try:
-            while self._idle:
-                with suppress(IndexError):
-                    if (worker := self._idle.pop()).alive:
-                        return worker
-            return Worker(self._data_dir, self._settings)
+            worker = self._waiting() or Worker(self._data_dir, self._settings)
+            worker.turn = turn
+            if not self._idle:
+                self.warm()
+            return worker
         except BaseException:
-            self._turn.release()
+            turn.release()
             raise
 
     def give_back(self, worker: Worker, whole: bool) -> None:
@@ -120,15 +130,26 @@ class Workers:
         :param whole: whether its answer was read to the end, so that it can take another.
         """
         worker.answers += 1
-        if whole and worker.alive and worker.answers < _ANSWERS:
+        turn, worker.turn = worker.turn, None
+        if whole and worker.alive and worker.answers < _ANSWERS and worker.settings is self._settings:
             self._idle.append(worker)
         else:
             worker.kill()
-        self._turn.release()
+        if turn:
+            turn.release()
 
     def warm(self) -> None:
-        """Have one ready before the first statement comes."""
+        """Have one ready before the next statement comes: to begin one takes longer than most statements."""
         self._idle.append(Worker(self._data_dir, self._settings))
+
+    def _waiting(self) -> Worker | None:
+        while self._idle:
+            with suppress(IndexError):
+                worker = self._idle.pop()
+                if worker.alive and worker.settings is self._settings:
+                    return worker
+                worker.kill()
+        return None
 
     def close(self) -> None:
         """End those that wait."""

@@ -11,7 +11,7 @@ from core.errors import AuditlakeError
 from storage import extensions
 
 
-@pytest.mark.parametrize("name", ["httpfs", "avro", "iceberg"])
+@pytest.mark.parametrize("name", ["httpfs", "avro", "iceberg", "quack"])
 def test_each_loads_alone_and_twice(name: extensions.Extension) -> None:
     with extensions.connect() as connection:
         extensions.load(connection, name)
