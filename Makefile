@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
-BENCHES := ingest stages formats geolocate hot roll year
+BENCHES := ingest stages formats geolocate hot roll year serve
 BENCH_INGEST ?=
 BENCH_STAGES ?=
 BENCH_FORMATS ?=
@@ -11,6 +11,8 @@ BENCH_HOT ?=
 BENCH_ROLL ?=
 BENCH_YEAR ?=
 BENCH_PEERS ?=
+BENCH_SERVE ?=
+BENCH_KERNEL ?=
 
 BIN := .venv/bin
 STAMP := .venv/.set-up
@@ -18,7 +20,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-inp
 LOCKS := requirements/dev.txt requirements/geo.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench $(BENCHES:%=bench-%) bench-peers clean
+.PHONY: help setup demo test check bench $(BENCHES:%=bench-%) bench-peers bench-kernel soak clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # what is measured runs alone
 
@@ -49,6 +51,12 @@ bench-peers: $(STAMP) ## measure ingest beside GoAccess; where that is missing, 
 	@command -v goaccess >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get install -y goaccess; } || { \
 	  echo "bench-peers needs GoAccess. On Debian and Ubuntu: apt-get install goaccess" >&2; exit 1; }
 	$(BIN)/python -m bench.peers $(BENCH_PEERS)
+
+bench-kernel: $(STAMP) ## measure a prototype of a compiled kernel; needs cc
+	$(BIN)/python -m bench.kernel $(BENCH_KERNEL)
+
+soak: $(STAMP) ## kill the server 200 times while lines come and analysts ask; takes about half an hour
+	KILLS=200 $(BIN)/python -m pytest tests/simulation/test_serve_kill.py --timeout 7200
 
 clean: ## remove .venv and all caches; data directories stay
 	rm -rf .venv build dist *.egg-info .ruff_cache .mypy_cache .pytest_cache .import_linter_cache .hypothesis

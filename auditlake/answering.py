@@ -1,10 +1,10 @@
-"""A process that answers the server's queries, one at a time: ``python -m auditlake.worker``, begun by the server alone.
+"""A process that answers the server's queries, one at a time (:mod:`auditlake.worker`).
 
 It reads a line of JSON from standard input, first ``{"data_dir", "settings"}``, then for each query
 ``{"sql", "role", "form", "stream"}``, and writes frames to standard output: a letter, four bytes of length (big-endian), and so
 many bytes. ``D`` is a piece of the answer, ``E`` its end with ``{"rows"}``, ``X`` an end by an error with
-``{"error", "hint", "status", "refused", "rows"}``. It runs below the server's priority, so that ingest goes before queries; its
-memory is bounded as the role's limits say. It ends with its standard input, whatever it is at.
+``{"error", "hint", "status", "refused", "rows"}``. Its memory is bounded as the role's limits say. It ends with its standard
+input, whatever it is at.
 """
 
 import io
@@ -29,12 +29,10 @@ from query.limits import capped_memory
 from query.output import write_to
 from query.run import Result
 
-__all__ = ["FRAME_BYTES", "main"]
+__all__ = ["FRAME_BYTES", "answer_all"]
 
 FRAME_BYTES = 256 << 10
 """A frame is sent when it has so many bytes, or at the end."""
-
-_NICE = 10
 
 
 class _Frames(io.RawIOBase):
@@ -81,9 +79,8 @@ class _Limited:
             yield batch
 
 
-def main() -> None:
+def answer_all() -> None:
     """Answer until standard input ends."""
-    os.nice(max(0, _NICE - os.nice(0)))  # not twice where who began it is below the server already
     out = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing else gets between the frames
     asked: queue.Queue[bytes] = queue.Queue()
@@ -123,7 +120,3 @@ def _answer(lake: Lake, asked: dict[str, str], frames: _Frames) -> None:
         status = 400 if isinstance(error, UsageError) else 503 if isinstance(error, LockedError) else 422
         told = {"error": error.problem, "hint": error.hint, "status": status, "refused": refused, "rows": rows}
         frames.frame(b"X", json.dumps(told).encode())
-
-
-if __name__ == "__main__":
-    main()

@@ -15,10 +15,10 @@ from jobs.ingest import IngestOptions, Tally, ingest
 from jobs.retry import retry
 from transforms.pipeline import EMBEDDED, Embedded, TransformOptions
 
-__all__ = ["format_options", "ingest_files", "ingest_options", "limits", "retry_quarantine", "transform_options"]
+__all__ = ["SWITCH_SECONDS", "format_options", "ingest_files", "ingest_options", "limits", "retry_quarantine", "transform_options"]
 
 
-_SWITCH_SECONDS = 0.0005
+SWITCH_SECONDS = 0.0005
 """How long a thread that runs Python may keep the others waiting: the stages of an ingest are short calls into libraries."""
 _SPARING = "jemalloc"
 """The allocator of Arrow's that gives back what one thread took and another let go: a twentieth of the peak memory."""
@@ -29,7 +29,7 @@ def ingest_files(lake: Lake, names: Sequence[str], form: str, stream: str, zone:
 
     :param zone: of times that name none; as the settings say when ``None``.
     """
-    sys.setswitchinterval(_SWITCH_SECONDS)
+    sys.setswitchinterval(SWITCH_SECONDS)
     if _SPARING in pa.supported_memory_backends():
         pa.set_memory_pool(pa.jemalloc_memory_pool())
     return ingest(lake.context, names, ingest_options(lake.settings, form, stream, zone))

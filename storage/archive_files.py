@@ -3,7 +3,7 @@
 Chosen by measurement (docs/performance.md) for small files, for scans, and for needles: one address or one user in a year.
 
 - Rows are sorted (:data:`ORDER`), so that one client's lie together, and what is known of a client is a run of equal values.
-- A day has at least four row groups, so that a needle need not read the day, and else as large ones as memory allows, since
+- A day has at least six row groups, so that a needle need not read the day, and else as large ones as memory allows, since
   each has dictionaries of its own.
 - Columns that are rarely equal, or equal in runs, are written plain: zstd finds runs better than it packs numbers.
 - Bounds are kept for columns that are not personal, and for the three that people are looked up by, with a Bloom filter each:
@@ -40,7 +40,7 @@ FILE_BYTES = 96 * 2**20
 SMALL_BYTES = 64 * 2**20
 """A shorter file is put together with others of its day by compaction."""
 
-_GROUPS_OF_A_DAY = 4
+_GROUPS_OF_A_DAY = 6
 _VECTOR_ROWS = 2_048
 _MOST_ROWS = 300 * _VECTOR_ROWS
 _LEAST_ROWS = 8 * _VECTOR_ROWS

@@ -7,6 +7,7 @@ rows hold.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -58,7 +59,7 @@ class Pipeline:
         self.transforms = tuple(transforms)
         self._memories = {transform.name: _Memory(transform) for transform in transforms if isinstance(transform, Lookup)}
 
-    @property
+    @cached_property
     def versions(self) -> dict[str, dict[str, str]]:
         """For each transform by name, what its result depends on: for the ledger."""
         return {transform.name: transform.version for transform in self.transforms}

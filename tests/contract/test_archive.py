@@ -135,7 +135,7 @@ def test_a_small_day_has_several_row_groups(local_lake: Lake, monkeypatch: pytes
     monkeypatch.setattr(archive_files, "_VECTOR_ROWS", 2)
     (path,) = local_lake.archive.write(SEGMENT, "r1", day_rows("b1", 101).to_batches())
     footer = pq.read_metadata(pa.BufferReader(local_lake.place.get(path)))
-    assert [footer.row_group(number).num_rows for number in range(footer.num_row_groups)] == [26, 26, 26, 23]
+    assert [footer.row_group(number).num_rows for number in range(footer.num_row_groups)] == [18, 18, 18, 18, 18, 11]
 
 
 @pytest.mark.parametrize("batches", [[], [day_rows("b1", 0).to_batches(max_chunksize=1)], day_rows("b1", 0).to_batches()])
