@@ -26,7 +26,13 @@ class Change:
     waiting: tuple[str, ...]
 
     def __str__(self) -> str:
-        said = f"in force now: {', '.join(self.taken)}" if self.taken else "nothing else has changed" if self.waiting else "nothing has changed"
+        said = (
+            f"in force now: {', '.join(self.taken)}"
+            if self.taken
+            else "nothing else has changed"
+            if self.waiting
+            else "nothing has changed"
+        )
         return f"{said}; needs a restart: {', '.join(self.waiting)}" if self.waiting else said
 
 

@@ -13,29 +13,37 @@ from core.policy import Decision, purge_due, roll_due
 from core.segment import Segment, SegmentState
 from jobs import runner
 from jobs.context import Context, Outcome
-from jobs.schedule import next_due
+from jobs.schedule import Retry
+from jobs.state import states
 from storage import pointers
 
 __all__ = ["show_decisions", "show_events", "show_outcome", "show_status", "show_verification", "status"]
 
+_JOB = ("name", "schedule", "last_started", "last_outcome", "last_success", "next_run", "retry_at", "error")
 
-def status(lake: Lake) -> dict[str, Any]:
-    """Everything ``auditlake status --json`` prints."""
+
+def status(lake: Lake, open_days: bool = True) -> dict[str, Any]:
+    """Everything ``auditlake status --json`` prints.
+
+    :param open_days: whether to look into the oldest day for its oldest row; else that is when the day began. The server does not: its
+        one thread that stores has the day files open.
+    """
     ctx = lake.context
-    states = ctx.ledger.states()
-    archived = _archived_bytes(ctx, states)
-    rows = {segment: _segment_row(ctx, state, archived.get(segment, 0)) for segment, state in sorted(states.items())}
+    days = ctx.ledger.states()
+    archived = _archived_bytes(ctx, days)
+    rows = {segment: _segment_row(ctx, state, archived.get(segment, 0)) for segment, state in sorted(days.items())}
     now = ctx.clock.now()
-    schedules = {name: getattr(lake.settings.jobs, name).schedule for name in runner.JOBS}
+    jobs = states(ctx, lake.settings.jobs.schedules(), Retry(lake.settings.jobs.retry, lake.settings.jobs.retry_longest))
     return {
         "data_dir": str(ctx.data_dir),
         "clock": {"kind": "simulated" if ctx.simulated else "real", "now": to_iso(now)},
         "policy": [str(policy) for name, policy in ctx.policies.items() if name == policy.name],
         "segments": [row for segment, row in rows.items() if not segment.is_quarantine],
         "quarantine": [row for segment, row in rows.items() if segment.is_quarantine],
-        "quarantined": sum(state.hot for segment, state in states.items() if segment.is_quarantine),
-        "oldest_event": _oldest(ctx, states),
-        "next_runs": {name: _iso(next_due(schedule, now)) for name, schedule in schedules.items()},
+        "quarantined": sum(state.hot for segment, state in days.items() if segment.is_quarantine),
+        "oldest_event": _oldest(ctx, days, open_days),
+        "jobs": [{name: getattr(job, name) for name in _JOB} for job in jobs],
+        "next_runs": {job.name: job.next_run for job in jobs},
         "last_runs": [vars(entry) for entry in runner.history(ctx, 10)],
     }
 
@@ -66,11 +74,13 @@ def _archived_bytes(ctx: Context, states: dict[Segment, SegmentState]) -> dict[S
     return found
 
 
-def _oldest(ctx: Context, states: dict[Segment, SegmentState]) -> str | None:
+def _oldest(ctx: Context, states: dict[Segment, SegmentState], open_days: bool) -> str | None:
     live = [segment for segment, state in states.items() if state.present and not segment.is_quarantine]
     if not live:
         return None
     day = min(segment.day for segment in live)
+    if not open_days:
+        return day.isoformat()
     times = [time for segment in live if segment.day == day for time in _times(ctx, segment, states[segment])]
     return to_iso(min(times)) if times else None
 
@@ -84,10 +94,6 @@ def _times(ctx: Context, segment: Segment, state: SegmentState) -> Iterator[dt.d
         found = ctx.archive.oldest(segment)
         if found:
             yield found
-
-
-def _iso(instant: dt.datetime | None) -> str | None:
-    return to_iso(instant) if instant else None
 
 
 def show_status(found: dict[str, Any], as_json: bool) -> None:
@@ -111,7 +117,8 @@ def show_status(found: dict[str, Any], as_json: bool) -> None:
     show_table(columns, [[_shown(row[name]) for name in columns] for row in live], "segments")
     if destroyed:
         show_pairs({"destroyed days": destroyed})
-    show_table(("job", "next run"), found["next_runs"].items(), "schedule (UTC)")
+    shown = ("name", "next_run", "last_outcome", "last_success", "retry_at")
+    show_table([name.replace("_", " ") for name in shown], [[job[name] for name in shown] for job in found["jobs"]], "jobs (UTC)")
     if found["last_runs"]:
         names = ("job", "started", "finished", "outcome", "error")
         show_table(names, [[run[name] for name in names] for run in found["last_runs"]], "last runs")

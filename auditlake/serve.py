@@ -14,10 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from auditlake.console import say
+from auditlake.feeds import feeds
+from auditlake.intake import SWITCH_SECONDS
 from auditlake.lake import Lake, create, exists, open_lake, serving
 from auditlake.nightly import Nightly
+from auditlake.quack.keeper import QuackServer
 from auditlake.settings import Settings
 from auditlake.signals import signals
+from auditlake.syslog_source import SyslogSource
 from auditlake.web.app import HttpServer
 from auditlake.web.site import Rate, Site
 from auditlake.writer import Writer
@@ -50,6 +54,7 @@ def serve(data_dir: Path, settings: Settings, reread: Callable[[], Settings] | N
     :param reread: reads the settings again, on SIGHUP.
     :raises UsageError: the directory's clock is simulated.
     """
+    sys.setswitchinterval(SWITCH_SECONDS)
     with signals() as asked:
         if not exists(data_dir, settings):
             create(data_dir, settings, None)
@@ -78,19 +83,33 @@ def running(lake: Lake) -> Iterator[Running]:
     ctx = lake.context
     with ctx.control.read() as connection:
         ctx.spool.tidy(connection)
-    writer = Writer(lake)
+    writer = Writer(lake, feeds)
     site = Site(lake, People(ctx.control, ctx.ledger, ctx.clock), writer, Rate(lake.settings.serve.requests_per_second))
     http = HttpServer(site, lake.settings.serve.http) if lake.settings.serve.http != "off" else None
+    quack = QuackServer(lake) if lake.settings.serve.quack != "off" else None
     found = Running(told=[writer.renew])
+    syslog = [SyslogSource(lake, source, writer.wake) for source in lake.settings.sources if source.kind == "syslog"]
     writer.start()
     try:
         if http:
             http.start()
             found.places.append(f"http on {lake.settings.serve.http}")
             found.told.append(http.renew)
+        if quack:
+            quack.start()
+            found.places.append(f"quack on {lake.settings.serve.quack}")
+            found.told.append(quack.renew)
+        for source in syslog:
+            source.start()
+            found.places.append(f"syslog on {source.place}")
+            found.told.append(source.renew)
         yield found
     finally:
         began = time.monotonic()
+        if quack:
+            quack.stop()
+        for source in syslog:
+            source.close()
         if http:
             http.stop()
         if not writer.stop(max(1.0, _STOP_SECONDS - (time.monotonic() - began))):

@@ -27,7 +27,7 @@ class Signals:
         """Wait for the next signal, or so long."""
         if not self.stop and select.select([self._pipe], [], [], seconds)[0]:
             numbers = set(os.read(self._pipe, 4096))
-            self.stop = self.stop or bool(numbers & _STOP)
+            self.stop = bool(numbers & _STOP)
             self.reload = self.reload or _RELOAD in numbers
 
 

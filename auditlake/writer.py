@@ -6,7 +6,7 @@ tried again later: a body that is acknowledged waits until it is stored.
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,11 +15,13 @@ from typing import Protocol
 from auditlake.console import say
 from auditlake.intake import ingest_options
 from auditlake.lake import Lake, exclusive
+from auditlake.settings import Settings
 from core.errors import AuditlakeError, LockedError
 from jobs.context import Context
 from jobs.ingest import IngestOptions
 from jobs.push import forget_old, store_body
 from jobs.recovery import recover
+from jobs.tail import Count
 from storage.spool import Receipt
 from transforms.pipeline import Pipeline, build
 
@@ -30,15 +32,18 @@ _PATIENCE_SECONDS = 86_400.0
 _BODIES = 100
 _FORGET_SECONDS = 3600.0
 _LONGEST_PAUSE = 60.0
+_READ_BY = ("sources", "ingest", "formats")
 
 
 class Feed(Protocol):
     """A source that the server reads by itself."""
 
     name: str
+    problems: dict[str, str]
+    """What of it cannot be read now, and is tried again: said once by the source itself."""
 
     def poll(self, ctx: Context, pipeline: Pipeline) -> bool:
-        """Store what is new, within the lock; whether there was anything.
+        """Store what is new, within the lock, for half a second or so; whether there is more.
 
         :raises AuditlakeError: it cannot be read, or storage fails.
         """
@@ -82,12 +87,15 @@ class Writer:
     """The thread.
 
     :param lake: open as long as it runs.
-    :param feeds: the sources.
+    :param make: makes the sources of the settings, again when these change; what they count goes to the function that it is given.
+    :raises UsageError: a source cannot be made.
     """
 
-    def __init__(self, lake: Lake, feeds: Sequence[Feed] = ()) -> None:
+    def __init__(self, lake: Lake, make: Callable[[Settings, Count], list[Feed]] = lambda _settings, _count: []) -> None:
         self._lake = lake
-        self._feeds = list(feeds)
+        self.counts = Counts()
+        self._make = make
+        self._feeds = make(lake.settings, self.counts.add)
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="writer")
@@ -97,7 +105,6 @@ class Writer:
         self._forgot = 0.0
         self._pipeline: Pipeline | None = None
         self._renewal: Lake | None = None
-        self.counts = Counts()
         self.problems: dict[str, str] = {}
 
     def start(self) -> None:
@@ -114,6 +121,11 @@ class Writer:
     def alive(self) -> bool:
         """Whether it runs."""
         return self._thread.is_alive()
+
+    @property
+    def feeds(self) -> Sequence[Feed]:
+        """The sources that it reads."""
+        return tuple(self._feeds)
 
     def stored(self, receipt: str) -> "Future[dict[str, int]]":
         """Will hold the body's figures once it is stored. Ask before :meth:`wake`."""
@@ -147,12 +159,15 @@ class Writer:
 
     def _turn(self) -> bool:
         """Whether there may be more to do."""
-        if renewal := self._renewal:
-            self._lake, self._pipeline, self._renewal = renewal, None, None
         try:
+            if renewal := self._renewal:
+                self._renewal = None
+                self._take(renewal)
             with self._lake.context.control.read() as connection:
                 bodies = [receipt for receipt in self._lake.context.spool.waiting(connection, _BODIES) if self._is_due(receipt.id)]
             feeds = [feed for feed in self._feeds if self._is_due(feed.name) and feed.pending()]
+            for feed in self._feeds:
+                self._note(feed)
             if not bodies and not feeds:
                 return False
             with exclusive(self._lake.context.data_dir, _PATIENCE_SECONDS):
@@ -165,12 +180,23 @@ class Writer:
         self._stopping.wait(1.0)
         return True
 
+    def _take(self, lake: Lake) -> None:
+        """Work under other settings: the sources are made anew when what they read by has changed."""
+        before, self._lake, self._pipeline = self._lake.settings, lake, None
+        if any(getattr(before, name) != getattr(lake.settings, name) for name in _READ_BY):
+            for feed in self._feeds:
+                feed.close()
+                self._well(feed.name)
+            self._feeds = []
+            self._feeds = self._make(lake.settings, self.counts.add)
+
     def _work(self, bodies: Sequence[Receipt], feeds: Sequence[Feed]) -> bool:
         ctx, began = self._lake.context, time.monotonic()
         pipeline = self._made()
+        more = False
         for feed in feeds:
             with self._watched(feed.name):
-                feed.poll(ctx, pipeline)
+                more = feed.poll(ctx, pipeline) or more
         for number, receipt in enumerate(bodies):
             if number and (self._stopping.is_set() or time.monotonic() - began > _TURN_SECONDS):
                 return True
@@ -179,10 +205,19 @@ class Writer:
         if began - self._forgot > _FORGET_SECONDS:
             self._forgot = began
             forget_old(ctx)
-        return len(bodies) == _BODIES
+        return more or len(bodies) == _BODIES
+
+    def _note(self, feed: Feed) -> None:
+        """What parts of a source are in trouble while the rest of it is read."""
+        if feed.name in self._troubles:
+            return
+        if problems := list(feed.problems.values()):
+            self.problems[feed.name] = problems[0]
+        else:
+            self.problems.pop(feed.name, None)
 
     def _store(self, ctx: Context, receipt: Receipt, pipeline: Pipeline) -> None:
-        options: IngestOptions = ingest_options(self._lake.settings, receipt.format, receipt.stream)
+        options: IngestOptions = ingest_options(self._lake.settings, receipt.format, receipt.stream, receipt.zone)
         figures = store_body(ctx, receipt, options, pipeline)
         self.counts.add(receipt.source, receipt.format, figures)
         with self._guard:

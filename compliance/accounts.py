@@ -11,14 +11,14 @@ from core.errors import AuditlakeError, LockedError
 from core.events import Event
 from core.segment import Segment, SegmentState
 from storage import pointers
-from storage.archive import Archive
+from storage.archive import Archive, ArchivedFile
 from storage.control import Control
 from storage.digest import METHOD
 from storage.hot import HotStore
 from storage.keys import KeyRing
 from storage.ledger import ChainReport, Ledger
 
-__all__ = ["Account", "Report", "Stores", "verify"]
+__all__ = ["Account", "Report", "Stores", "archive_fault", "archived_files", "expected_digests", "verify"]
 
 
 @dataclass(frozen=True)
@@ -72,22 +72,31 @@ def verify(stores: Stores, full: bool = False) -> Report:
     """
     chain = stores.ledger.check()
     states = stores.ledger.states()
-    archived = _archived(stores)
+    archived = {segment: [file.path for file in files] for segment, files in archived_files(stores).items()}
     known = {*states, *archived, *_hot_segments(stores)}
-    expected = _digests(stores) if full else None
+    expected = expected_digests(stores) if full else None
     accounts = tuple(_account(stores, states.get(segment, SegmentState(segment)), archived, expected) for segment in sorted(known))
     faults = [] if chain.fault or chain.states == states else ["the segment states are not what the ledger's events add up to"]
     return Report(chain, accounts, tuple(_residue(stores, states)), tuple(faults))
 
 
-def _archived(stores: Stores) -> dict[Segment, list[str]]:
+def archived_files(stores: Stores) -> dict[Segment, list[ArchivedFile]]:
+    """The files of each day that readers see."""
     with stores.control.read() as connection:
         seen = pointers.every(connection)
-    found: dict[Segment, list[str]] = {}
+    found: dict[Segment, list[ArchivedFile]] = {}
     for stream, metadata in seen.items():
         for file in stores.archive.files(stream, metadata):
-            found.setdefault(file.segment, []).append(file.path)
+            found.setdefault(file.segment, []).append(file)
     return found
+
+
+def archive_fault(digest: str, expected: str) -> str:
+    """What is wrong with an archived day whose rows were read again; empty when nothing is.
+
+    :param expected: the digest that the ledger says, empty for none.
+    """
+    return "" if digest == expected else f"the archive's digest is {digest or 'absent'}, the ledger says {expected or 'none'}"
 
 
 def _hot_segments(stores: Stores) -> set[Segment]:
@@ -124,12 +133,10 @@ def _faults(state: SegmentState, hot: int, cold: int, digest: str, expected: str
         faults.append(f"counted {hot} hot and {cold} archived, the ledger says {state.hot} and {state.archived}")
     if state.stored - state.erased - state.purged != hot + cold:
         faults.append("stored - erased - purged is not hot + archived")
-    if digest != expected:
-        faults.append(f"the archive's digest is {digest or 'absent'}, the ledger says {expected or 'none'}")
-    return faults
+    return [*faults, *filter(None, [archive_fault(digest, expected)])]
 
 
-def _digests(stores: Stores) -> dict[Segment, str]:
+def expected_digests(stores: Stores) -> dict[Segment, str]:
     """The digest that each archived day should have: those of its rolls since it was last empty, added up."""
     sums: dict[Segment, str] = {}
     for event in stores.ledger.events("ArchiveVerified", "SegmentPurged"):

@@ -202,7 +202,7 @@ class Chunker:
     def __next__(self) -> Chunk:
         start = self._reader.offset
         raw, newlines = self._fill()
-        final = self._reader.at_end() and not self._reader.damaged
+        final = self._reader.at_end() and self._reader.ends_whole
         cut = len(raw)
         if len(newlines) >= self._limits.batch_lines:
             newlines = newlines[: self._limits.batch_lines]

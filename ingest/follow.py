@@ -25,7 +25,7 @@ from ingest.identity import HEAD_BYTES, HEADLESS, Branch, KnownSource, Span, bat
 from ingest.lines import Bytes
 from ingest.sources import Reader
 
-__all__ = ["Event", "Fresh", "Repeated", "Unfinished", "follow"]
+__all__ = ["Event", "Fresh", "Place", "Repeated", "Unfinished", "follow", "go_on"]
 
 Lookup = Callable[[str], Iterable[KnownSource]]
 
@@ -84,23 +84,56 @@ class Unfinished:
 Event = Repeated | Fresh | Unfinished
 
 
-def follow(reader: Reader, lookup: Lookup, limits: Limits | None = None) -> Iterator[Event]:
+@dataclass(frozen=True)
+class Place:
+    """Where a source stands: all of it before is remembered, and whoever knows that the bytes are the same can go on here.
+
+    :param source: its id.
+    :param key: its head fingerprint.
+    :param end: offset of the byte after the last that was read.
+    :param opened: the line that is open there, if one is.
+    """
+
+    source: str
+    key: str
+    end: int
+    opened: OpenLine | None
+
+
+def follow(
+    reader: Reader, lookup: Lookup, limits: Limits | None = None, told: Callable[[int, Place | None], None] = lambda *_: None
+) -> Iterator[Event]:
     """What a source brings, compared with the known ones.
 
     :param reader: at the source's first byte.
     :param lookup: the known sources that were stored under a head fingerprint, as they are at the time of the call.
+    :param told: is called once all that was read before has been given, with its end; and the place, when that is the whole of a
+        known source.
     :raises AuditlakeError: the source ended early (damage); after everything before.
     """
     replay = _Replay(reader, lookup)
     yield from replay.run()
-    yield from _fresh(reader, replay, limits or Limits())
+    match, opened = replay.match, replay.opened()
+    told(match.end, Place(match.source, replay.key, match.end, opened) if match.complete else None)
+    yield from _fresh(reader, match, replay.key, opened, limits or Limits())
     reader.check()
 
 
-def _fresh(reader: Reader, replay: "_Replay", limits: Limits) -> Iterator[Event]:
+def go_on(reader: Reader, place: Place, limits: Limits | None = None) -> Iterator[Event]:
+    """What a source brings after a place, none of the bytes before being looked at.
+
+    :param reader: at that place.
+    :raises AuditlakeError: as :func:`follow`.
+    """
+    counted = place.opened is None or place.opened.counted
+    match = _Match(place.end, place.source, complete=True, counted=counted)
+    yield from _fresh(reader, match, place.key, place.opened, limits or Limits())
+    reader.check()
+
+
+def _fresh(reader: Reader, match: "_Match", key: str, opened: OpenLine | None, limits: Limits) -> Iterator[Event]:
     """What follows the bytes that were read before."""
-    match, opened = replay.match, replay.opened()
-    origin = _Origin(match, replay.key)
+    origin = _Origin(match, key)
     if opened and reader.at_end():
         yield Repeated(match.source, match.end, match.end, 1) if opened.counted else Unfinished(opened.start, opened.length)
 

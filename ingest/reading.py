@@ -13,7 +13,7 @@ from ingest.formats.following import Following, choose
 from ingest.formats.json_lines import JsonLines
 from ingest.formats.registry import get
 from ingest.lines import Lines, Numbers
-from ingest.recall import Recall, head_lines
+from ingest.recall import Recall, head_is_full, head_lines
 from ingest.sources import Reader
 
 __all__ = ["AUTO", "UNKNOWN", "Reading", "Unseen"]
@@ -56,8 +56,12 @@ class Reading:
         self._problem: UndetectedError | None = None
         self._form: Format | None = None
         self._auto = name == AUTO
+        self.settled = not self._auto
+        """Whether another look at the head, when the source has grown, would choose by the same lines."""
         if self._auto:
-            self._choose(*head_lines(reader, limits, DETECT_LINES))
+            lines, numbers = head_lines(reader, limits, DETECT_LINES)
+            self.settled = len(lines) >= DETECT_LINES or head_is_full(reader)
+            self._choose(lines, numbers)
         else:
             self._form = get(name, options)
 

@@ -10,7 +10,7 @@ from ingest.batches import Limits, build_chunk, newlines_of
 from ingest.lines import Bytes, Lines, Numbers
 from ingest.sources import Reader
 
-__all__ = ["HEAD_BYTES", "RECENT_LINES", "Recall", "head_lines"]
+__all__ = ["HEAD_BYTES", "RECENT_LINES", "Recall", "head_is_full", "head_lines"]
 
 HEAD_BYTES = 1 << 20
 """How far :func:`head_lines` looks, uncompressed."""
@@ -28,7 +28,7 @@ def head_lines(reader: Reader, limits: Limits, most: int) -> tuple[Lines, Number
     :returns: the lines, and the number of each in the source, from 1.
     """
     first = reader.read(HEAD_BYTES)
-    final = reader.at_end() and not reader.damaged
+    final = reader.at_end() and reader.ends_whole
     raw = np.frombuffer(first, np.uint8)
     reader.unread(first)
     newlines = newlines_of(raw)
@@ -36,6 +36,13 @@ def head_lines(reader: Reader, limits: Limits, most: int) -> tuple[Lines, Number
         raw = raw[: newlines[-1] + 1] if len(newlines) else raw[:0]
     chunk = build_chunk(0, raw, newlines, None, final, limits)
     return chunk.good.take(np.arange(min(len(chunk.good), most))), chunk.numbers[:most] + 1
+
+
+def head_is_full(reader: Reader) -> bool:
+    """Whether :func:`head_lines` will see nothing else when the source has grown. The source is left as it was."""
+    first = reader.read(HEAD_BYTES)
+    reader.unread(first)
+    return len(first) == HEAD_BYTES
 
 
 class Recall:

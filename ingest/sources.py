@@ -19,7 +19,7 @@ from core.errors import AuditlakeError, UsageError
 from ingest import unfold
 from ingest.compression import MAGIC_BYTES, DamageError, kind_of, unpack
 
-__all__ = ["STANDARD_INPUT", "Expanded", "RawBytes", "Reader", "Source", "expand", "open_source", "source_name"]
+__all__ = ["STANDARD_INPUT", "Expanded", "RawBytes", "Reader", "Source", "expand", "open_regular", "open_source", "source_name"]
 
 STANDARD_INPUT: Literal["-"] = "-"
 Source = Path | Literal["-"]
@@ -55,7 +55,7 @@ def expand(arguments: Sequence[str]) -> Expanded:
             continue
         for path in found:
             try:
-                os.close(_open_regular(path))
+                os.close(open_regular(path))
                 sources.append(path)
             except AuditlakeError as problem:
                 problems.append(problem)
@@ -73,7 +73,7 @@ def _matches(argument: str) -> list[Path]:
     return [Path(name) for name in found]
 
 
-def _open_regular(path: Path) -> int:
+def open_regular(path: Path) -> int:
     """A descriptor of the regular file, symbolic links followed.
 
     :raises UsageError: it is missing, or not a regular file.
@@ -151,12 +151,22 @@ class Reader:
     """Let the file go; standard input stays open."""
 
     def __init__(
-        self, name: str, raw: RawBytes, close: Callable[[], None] = lambda: None, *, lines: bool = True, file: BinaryIO | None = None
+        self,
+        name: str,
+        raw: RawBytes,
+        close: Callable[[], None] = lambda: None,
+        *,
+        lines: bool = True,
+        file: BinaryIO | None = None,
+        start: int | None = None,
+        growing: Callable[[], bool] = lambda: False,
     ) -> None:
         """Read ``raw``, whose first bytes tell whether it is compressed; ``close`` lets it go.
 
         :param lines: whether the content is known to be lines; else its first bytes tell what it is.
         :param file: ``raw`` once more, when it can be read at any place: Parquet needs that.
+        :param start: offset of its first byte in a source of plain lines that is read on from there: it is not looked at.
+        :param growing: tells whether the source may go on after the end of ``raw``: a last line that lacks its newline is no line yet.
         :raises UsageError: it is compressed in a way that cannot be read here, or a Parquet file that is no ``file``.
         """
         self.name = name
@@ -168,6 +178,10 @@ class Reader:
         self.compressed = self.unfolded = False
         self._damage: AuditlakeError | None = None
         self._stream = raw
+        self._growing = growing
+        if start is not None:
+            self.offset = self._given = start
+            return
         self._unpack(raw)
         if not lines:
             self._unfold(None if self.compressed else file)
@@ -266,6 +280,11 @@ class Reader:
         """Whether the source ended early."""
         return self._damage is not None
 
+    @property
+    def ends_whole(self) -> bool:
+        """Whether its end is that of its last line: it has not ended early, and is not known to go on."""
+        return not (self.damaged or self._growing())
+
     def check(self) -> None:
         """Nothing, when the source has not ended early.
 
@@ -290,7 +309,7 @@ def open_source(source: Source, stdin: RawBytes | None = None) -> Reader:
     """
     if isinstance(source, str):
         return Reader("standard input", stdin or cast("RawBytes", sys.stdin.buffer), lines=False)
-    raw = os.fdopen(_open_regular(source), "rb", buffering=0)
+    raw = os.fdopen(open_regular(source), "rb", buffering=0)
     try:
         return Reader(source_name(source), raw, raw.close, lines=False, file=raw)
     except BaseException:

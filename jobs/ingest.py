@@ -3,11 +3,13 @@
 ``read == stored + quarantined + refused + repeated`` for every run; lines that hold no event of their own stand beside it, as
 ``eventless``. One source that cannot be read stops no other. While one batch is written, the next is enriched, the one after
 it parsed, and the one after that read: each stage has a thread of its own, and keeps nothing of what it has handed on.
+
+Files of the command line, files that are followed and objects of a bucket go the same road, :func:`read_source`.
 """
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,11 +23,11 @@ import sqlalchemy as sa
 from core.clock import utc_day
 from core.errors import AuditlakeError, UsageError
 from ingest.batches import Chunk, Limits
-from ingest.follow import Event, Fresh, Repeated, Unfinished, follow
-from ingest.formats import Choice, Format, FormatOptions, UndetectedError, get
+from ingest.follow import Event, Fresh, Place, Repeated, Unfinished, follow, go_on
+from ingest.formats import Choice, Format, FormatOptions, State, UndetectedError, get
 from ingest.identity import KnownSource, Span
 from ingest.reading import AUTO, Reading
-from ingest.sources import Source, expand, open_source, source_name
+from ingest.sources import Reader, Source, expand, open_source, source_name
 from jobs.batch import FUTURE, Batch, Road, Rows, enrich, read, sort, store
 from jobs.context import Context
 from jobs.purge import check_clock
@@ -34,9 +36,10 @@ from storage import intake
 from storage.intake import SpanRecord
 from transforms.pipeline import Pipeline, TransformOptions, build
 
-__all__ = ["IngestOptions", "Tally", "ingest"]
+__all__ = ["IngestOptions", "SourceError", "Standing", "Tally", "check_options", "ingest", "read_source"]
 
 T = TypeVar("T")
+_SPANS_HELD = 16
 
 
 @dataclass(frozen=True)
@@ -96,10 +99,7 @@ def ingest(ctx: Context, names: Sequence[str], options: IngestOptions) -> Tally:
     :raises AuditlakeError: storage fails; what was counted as stored is durable.
     """
     began = time.perf_counter()
-    if options.stream not in ctx.policies:
-        raise UsageError(f"stream {options.stream!r} is not configured", f"add [streams.{options.stream}] with its limits")
-    if options.format != AUTO:
-        get(options.format, options.formats)
+    check_options(ctx, options)
     recover(ctx)
     tally = Tally()
     pipeline = build(options.transforms)
@@ -107,20 +107,43 @@ def ingest(ctx: Context, names: Sequence[str], options: IngestOptions) -> Tally:
     tally.errors += map(str, problems)
     for source in sources:
         try:
-            _ingest_source(ctx, source, options, pipeline, tally)
-        except _SourceError as error:
+            read_source(ctx, source_name(source), partial(open_source, source), options, pipeline, tally, _size(source))
+        except SourceError as error:
             tally.errors.append(str(error.cause))
     tally.warnings += dict.fromkeys(pipeline.warnings)
     tally.seconds = time.perf_counter() - began
     return tally
 
 
-class _SourceError(Exception):
+def check_options(ctx: Context, options: IngestOptions) -> None:
+    """Nothing, when lines can be read so.
+
+    :raises UsageError: the stream or format is unknown.
+    """
+    if options.stream not in ctx.policies:
+        raise UsageError(f"stream {options.stream!r} is not configured", f"add [streams.{options.stream}] with its limits")
+    if options.format != AUTO:
+        get(options.format, options.formats)
+
+
+class SourceError(Exception):
     """A source cannot be read on; the others can."""
 
     def __init__(self, cause: AuditlakeError) -> None:
         super().__init__(str(cause))
         self.cause = cause
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a source was left, and how it is read: it can be gone on with once, as long as its bytes before are the same.
+
+    :param state: what the parse of the last lines left.
+    """
+
+    place: Place
+    reading: Reading
+    state: State
 
 
 @dataclass(frozen=True)
@@ -132,6 +155,7 @@ class _Work:
     :param fragment: key of a last line that is in the batch, rejected, and not read for good; empty when there is none.
     :param repeated: 1 when the fragment was met before, so that it is not in the batch.
     :param choice: which format was chosen and why, when that was done.
+    :param standing: where the source stands once it is written; ``None`` when its last line was not read for good.
     """
 
     fresh: Fresh
@@ -141,13 +165,36 @@ class _Work:
     fragment: str = ""
     repeated: int = 0
     choice: Choice | None = None
+    standing: Standing | None = None
 
 
-def _ingest_source(ctx: Context, source: Source, options: IngestOptions, pipeline: Pipeline, tally: Tally) -> None:
-    name = source_name(source)
-    size = _size(source)
-    preparer = _Preparer(ctx, source, options, pipeline)
-    for item in _one_ahead(preparer.run()):
+def read_source(
+    ctx: Context,
+    name: str,
+    opened: Callable[[], Reader],
+    options: IngestOptions,
+    pipeline: Pipeline,
+    tally: Tally,
+    size: int = 0,
+    left: Standing | None = None,
+    found: Callable[[int], None] = lambda _: None,
+    ahead: bool = True,
+) -> Standing | None:
+    """Store what a source brings.
+
+    :param name: how quarantine calls it.
+    :param opened: a reader at its first byte, or where it was left; closed at the end.
+    :param size: its bytes, for progress; 0 when that is unknown.
+    :param left: where it was left, to go on there.
+    :param found: is told up to which offset it has been read before, ahead of what is new.
+    :param ahead: whether each stage has a thread of its own; for a few lines that is not worth it.
+    :returns: where it is left now; ``None`` when what is new of it can only be told by reading it from its first byte.
+    :raises SourceError: it cannot be read on; what was counted is stored.
+    """
+    preparer = _Preparer(ctx, name, options, pipeline, found, _one_ahead if ahead else iter)
+    stored = False
+    standing = left
+    for item in preparer.stage(preparer.run(opened, left)):
         if isinstance(item, Repeated):
             tally.read += item.lines
             tally.repeated += item.lines
@@ -161,8 +208,10 @@ def _ingest_source(ctx: Context, source: Source, options: IngestOptions, pipelin
             if item.chunk is not None or item.batch.lines:
                 _store(ctx, options.stream, item, pipeline)
                 tally.count(item.batch)
+            standing, stored = item.standing, True
             ctx.progress(f"reading {name}", min(item.fresh.chunk.end, size) if size else 0, size)
         del item  # before the next is waited for
+    return standing if stored or left else preparer.standing()
 
 
 def _size(source: Source) -> int:
@@ -174,27 +223,59 @@ def _size(source: Source) -> int:
 
 
 class _Preparer:
-    """Reads one source and makes its chunks ready, beside the writer: three stages, each a chunk ahead of the next."""
+    """Reads one source and makes its chunks ready, beside the writer: three stages, each a chunk ahead of the next.
 
-    def __init__(self, ctx: Context, source: Source, options: IngestOptions, pipeline: Pipeline) -> None:
+    :param stage: takes what one stage makes to the next.
+    """
+
+    def __init__(
+        self,
+        ctx: Context,
+        name: str,
+        options: IngestOptions,
+        pipeline: Pipeline,
+        found: Callable[[int], None],
+        stage: Callable[[Iterator[Any]], Iterator[Any]],
+    ) -> None:
+        self.stage = stage
         self._ctx = ctx
-        self._source = source
+        self._name = name
         self._options = options
         self._pipeline = pipeline
+        self._found = found
+        self._place: Place | None = None
+        self._reading: Reading | None = None
 
-    def run(self) -> Iterator[Repeated | Unfinished | _Work]:
+    def run(self, opened: Callable[[], Reader], left: Standing | None) -> Iterator[Repeated | Unfinished | _Work]:
         """Everything the source brings, in order."""
         try:
-            with open_source(self._source) as reader:
-                reading = Reading(reader, self._options.format, self._options.formats, self._options.limits)
-                events = _one_ahead(follow(reader, self._lookup, self._options.limits))
-                yield from map(self._enriched, _one_ahead(map(partial(self._parsed, reading), events)))
+            with opened() as reader:
+                events = self.stage(self._events(reader, left))
+                yield from map(self._enriched, self.stage(map(self._parsed, events)))
         except UndetectedError as error:
-            raise _SourceError(AuditlakeError(f"{source_name(self._source)!r}: {error.problem}", error.hint)) from error
+            raise SourceError(AuditlakeError(f"{self._name!r}: {error.problem}", error.hint)) from error
         except AuditlakeError as error:
-            raise _SourceError(error) from error
+            raise SourceError(error) from error
 
-    def _parsed(self, reading: Reading, event: Event) -> Repeated | Unfinished | _Work:
+    def standing(self) -> Standing | None:
+        """Where a source is left that was read before, and brought nothing new."""
+        return Standing(self._place, self._reading, self._reading.state) if self._place and self._reading else None
+
+    def _events(self, reader: Reader, left: Standing | None) -> Iterator[Event]:
+        limits = self._options.limits
+        if left:
+            self._reading, self._reading.state = left.reading, left.state
+            return go_on(reader, left.place, limits)
+        self._reading = Reading(reader, self._options.format, self._options.formats, limits)
+        return follow(reader, self._lookup, limits, self._read_before)
+
+    def _read_before(self, end: int, place: Place | None) -> None:
+        self._place = place
+        self._found(end)
+
+    def _parsed(self, event: Event) -> Repeated | Unfinished | _Work:
+        reading = self._reading
+        assert reading is not None
         if isinstance(event, Repeated):
             reading.repeated(event)
             return replace(event, raw=None)
@@ -206,6 +287,9 @@ class _Preparer:
         told = sort(self._ctx, road, chunk, event.batch, parsed)
         work = _Work(event, chunk.without_last_line() if told.begun else chunk, told.batch, told.rows, choice=reading.choice)
         work = self._with_fragment(work) if _ends_in_fragment(chunk, work.batch) else work
+        if work.chunk is chunk:
+            place = Place(event.source, event.key, chunk.end, chunk.open_line)
+            work = replace(work, standing=Standing(place, reading, parsed.state))
         return replace(work, fresh=replace(event, chunk=chunk.bare()), chunk=work.chunk.bare() if work.chunk else None)
 
     def _enriched(self, item: Repeated | Unfinished | _Work) -> Repeated | Unfinished | _Work:
@@ -214,7 +298,7 @@ class _Preparer:
         return replace(item, batch=enrich(self._pipeline, item.batch, item.rows), rows=None)
 
     def _road(self, form: Format) -> Road:
-        return Road(self._options.stream, form, self._pipeline, source_name(self._source))
+        return Road(self._options.stream, form, self._pipeline, self._name)
 
     def _with_fragment(self, work: _Work) -> _Work:
         """A last line that lacks its newline and does not parse may be still being written.
@@ -242,18 +326,28 @@ class _Preparer:
 
 
 class _Spans(Sequence[Span]):
-    """The spans of a known source, each loaded when it is asked for: a large source has many line digests."""
+    """The spans of a known source, a few loaded when one is asked for: a large source has many line digests."""
 
     def __init__(self, ctx: Context, stream: str, source: str, count: int) -> None:
         self._ctx, self._stream, self._source, self._count = ctx, stream, source, count
+        self._first = 0
+        self._held: list[Span] = []
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, number: Any) -> Any:
+        if not self._first <= number < self._first + len(self._held):
+            self._load(number)
+        return self._held[number - self._first]
+
+    def _load(self, number: int) -> None:
+        """From that span on; of the next ones it is known where they begin."""
+        follows = self._held and number == self._first + len(self._held)
         with self._ctx.control.read() as connection:
-            record = intake.span(connection, self._stream, self._source, number)
-        return Span(record.start, record.end, record.digest, record.lines, record.line_digests, record.terminated)
+            start = self._held[-1].end if follows else intake.span(connection, self._stream, self._source, number).start
+            records = intake.spans_from(connection, self._stream, self._source, start, _SPANS_HELD)
+        self._first, self._held = number, [Span(r.start, r.end, r.digest, r.lines, r.line_digests, r.terminated) for r in records]
 
 
 def _ends_in_fragment(chunk: Chunk, batch: Batch) -> bool:

@@ -41,12 +41,15 @@ KEPT = dt.timedelta(days=7)
 """How long a request that is repeated is known again."""
 
 
-def accept(ctx: Context, body: bytes, sender: str, options: IngestOptions, source: str, key: str = "") -> tuple[Receipt, bool]:
+def accept(
+    ctx: Context, body: bytes, sender: str, options: IngestOptions, source: str, key: str = "", zone: str | None = None
+) -> tuple[Receipt, bool]:
     """Take a body in: when this returns it is durable. Also whether it was taken in before.
 
     :param sender: whose repeated requests are the same.
     :param source: how quarantine calls it.
     :param key: what makes a request the same; empty for its content.
+    :param zone: of times that name none; as the settings say when ``None``.
     :raises UsageError: the stream or format is unknown.
     :raises AuditlakeError: the spool cannot be written.
     """
@@ -54,12 +57,12 @@ def accept(ctx: Context, body: bytes, sender: str, options: IngestOptions, sourc
         raise UsageError(f"stream {options.stream!r} is not configured", f"add [streams.{options.stream}] with its limits")
     if options.format != AUTO:
         get(options.format, options.formats)
-    same = hashlib.sha256(json.dumps([options.format, key, "" if key else hashlib.sha256(body).hexdigest()]).encode()).hexdigest()
+    same = hashlib.sha256(json.dumps([options.format, zone, key, "" if key else hashlib.sha256(body).hexdigest()]).encode()).hexdigest()
     with ctx.control.read() as connection:
         known = ctx.spool.known(connection, options.stream, sender, same)
     if known:
         return known, True
-    receipt = Receipt(secrets.token_hex(16), options.stream, sender, options.format, source, to_iso(ctx.clock.now()))
+    receipt = Receipt(secrets.token_hex(16), options.stream, sender, options.format, source, to_iso(ctx.clock.now()), zone=zone)
     wrapped = ctx.spool.put(body, receipt)
     try:
         with ctx.control.write() as connection:

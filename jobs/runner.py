@@ -10,18 +10,24 @@ from core.clock import to_iso
 from core.errors import AuditlakeError, UsageError
 from core.events import Kind
 from jobs.compact import compact
-from jobs.context import Context, Outcome
+from jobs.context import Context, Outcome, StoppedError
+from jobs.geoip import geoip
 from jobs.purge import purge
 from jobs.roll import roll
 from jobs.schedule import NIGHT
+from jobs.scrub import scrub
 from jobs.upkeep import upkeep
 from jobs.verify import run_verify
 from storage import control as db
 
-__all__ = ["JOBS", "JobRun", "history", "last_success", "run"]
+__all__ = ["BESIDE", "JOBS", "JobRun", "history", "last_success", "note_failure", "run"]
 
-JOBS: dict[str, Callable[[Context, bool], Outcome]] = dict(zip(NIGHT, (purge, roll, compact, upkeep, run_verify), strict=True))
+JOBS: dict[str, Callable[[Context, bool], Outcome]] = dict(
+    zip(NIGHT, (purge, roll, compact, upkeep, run_verify, geoip, scrub), strict=True)
+)
 """Every job, in the order in which a night runs them."""
+BESIDE = frozenset({"geoip", "scrub"})
+"""Those that change no rows and may take long: the server runs them without the data directory's lock."""
 
 _HISTORY = dt.timedelta(days=800)
 
@@ -50,16 +56,28 @@ def run(ctx: Context, name: str, dry_run: bool = False) -> Outcome:
     number = _begin(ctx, name)
     try:
         outcome = JOBS[name](ctx, False)
-    except AuditlakeError as error:
-        _end(ctx, number, name, "failed", str(error))
+    except StoppedError:
+        _end(ctx, number, name, "interrupted", "")
+        raise
+    except Exception as error:
+        _end(ctx, number, name, "failed", str(error) if isinstance(error, AuditlakeError) else f"{type(error).__name__}: {error}"[:2000])
         raise
     _end(ctx, number, name, outcome.outcome, "; ".join(outcome.problems)[:2000])
     return outcome
 
 
-def history(ctx: Context, limit: int = 20) -> list[JobRun]:
-    """The last runs, newest first."""
+def note_failure(ctx: Context, name: str, error: str) -> None:
+    """Keep in the history that a job could not even begin."""
+    now = to_iso(ctx.clock.now())
+    with ctx.control.write() as connection:
+        connection.execute(db.job_runs.insert().values(job=name, started=now, finished=now, outcome="failed", error=error[:2000]))
+
+
+def history(ctx: Context, limit: int = 20, name: str = "") -> list[JobRun]:
+    """The last runs, newest first, of one job or of all."""
     query = sa.select(db.job_runs).order_by(db.job_runs.c.id.desc()).limit(limit)
+    if name:
+        query = query.where(db.job_runs.c.job == name)
     with ctx.control.read() as connection:
         return [JobRun(r.job, r.started, r.finished, r.outcome or "running", r.error or "") for r in connection.execute(query)]
 
@@ -75,8 +93,8 @@ def last_success(ctx: Context, name: str) -> str | None:
 
 def _begin(ctx: Context, name: str) -> int:
     with ctx.control.write() as connection:
-        unfinished = db.job_runs.c.outcome.is_(None)
-        connection.execute(db.job_runs.update().where(unfinished).values(outcome="interrupted"))
+        alone = db.job_runs.c.job == name if name in BESIDE else db.job_runs.c.job.not_in(BESIDE)
+        connection.execute(db.job_runs.update().where(db.job_runs.c.outcome.is_(None), alone).values(outcome="interrupted"))
         _trim(ctx, connection)
         result = connection.execute(db.job_runs.insert().values(job=name, started=to_iso(ctx.clock.now())))
         return int(result.inserted_primary_key[0]) if result.inserted_primary_key else 0

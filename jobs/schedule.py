@@ -1,4 +1,4 @@
-"""When jobs run: cron times in UTC, one job at a time, what was missed caught up at start.
+"""When jobs run: cron times in UTC, what was missed, and when something that failed is tried again. Pure.
 
 Cron fields are those of APScheduler's ``CronTrigger.from_crontab``
 (https://apscheduler.readthedocs.io/en/3.x/modules/triggers/cron.html). APScheduler is imported where it is used: every command
@@ -8,8 +8,7 @@ reads the settings, and few ask when a job is due.
 from __future__ import annotations
 
 import datetime as dt
-import signal
-from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.clock import UTC
@@ -18,10 +17,28 @@ from core.errors import UsageError
 if TYPE_CHECKING:
     from apscheduler.triggers.cron import CronTrigger
 
-__all__ = ["NIGHT", "check_cron", "missed", "next_due", "run_until_stopped"]
+__all__ = ["NIGHT", "Retry", "check_cron", "missed", "next_due", "trigger"]
 
-NIGHT = ("purge", "roll", "compact", "upkeep", "verify")
+NIGHT = ("purge", "roll", "compact", "upkeep", "verify", "geoip", "scrub")
 """The names of the jobs, in the order in which a night runs them."""
+
+
+@dataclass(frozen=True)
+class Retry:
+    """After how many seconds a failed job is tried again: ``first``, then twice as many, up to ``longest``."""
+
+    first: int = 60
+    longest: int = 3600
+
+    def due(self, schedule: str, failed: dt.datetime, failures: int) -> dt.datetime | None:
+        """When a job is tried again; ``None`` when its next regular time comes first.
+
+        :param failed: when it failed last.
+        :param failures: how often in a row, at least once.
+        """
+        pause = min(self.longest, self.first * 2 ** min(failures - 1, 30))
+        at, regular = failed + dt.timedelta(seconds=pause), next_due(schedule, failed)
+        return None if regular and regular <= at else at
 
 
 def check_cron(schedule: str) -> None:
@@ -29,12 +46,12 @@ def check_cron(schedule: str) -> None:
 
     :raises UsageError: it is not five cron fields.
     """
-    _trigger(schedule)
+    trigger(schedule)
 
 
 def next_due(schedule: str, now: dt.datetime) -> dt.datetime | None:
     """The first time after ``now``; ``None`` when there is none."""
-    found: dt.datetime | None = _trigger(schedule).get_next_fire_time(None, now)
+    found: dt.datetime | None = trigger(schedule).get_next_fire_time(None, now)
     return found
 
 
@@ -44,35 +61,11 @@ def missed(schedule: str, since: dt.datetime, now: dt.datetime) -> bool:
     return due is not None and due <= now
 
 
-def run_until_stopped(schedules: Mapping[str, str], first: Sequence[str], run: Callable[[str], None]) -> None:
-    """Run the jobs ``first``, then each by its schedule, one at a time, until SIGTERM or SIGINT.
+def trigger(schedule: str) -> CronTrigger:
+    """The schedule, as the scheduler takes it.
 
-    A job that is under way when the signal comes is finished. Runs that pile up behind a long one are run once.
-
-    :param run: runs a job by its name; it must not raise.
+    :raises UsageError: it is not five cron fields.
     """
-    from apscheduler.executors.pool import ThreadPoolExecutor
-    from apscheduler.schedulers.background import BackgroundScheduler
-
-    scheduler = BackgroundScheduler(
-        timezone=UTC,
-        executors={"default": ThreadPoolExecutor(1)},
-        job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
-    )
-    for name in first:
-        scheduler.add_job(run, args=[name], id=f"{name} (missed)")
-    for name, schedule in schedules.items():
-        scheduler.add_job(run, _trigger(schedule), args=[name], id=name)
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-    try:
-        scheduler.start()
-        signal.sigwait({signal.SIGTERM, signal.SIGINT})
-        scheduler.shutdown(wait=True)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
-
-
-def _trigger(schedule: str) -> CronTrigger:
     from apscheduler.triggers.cron import CronTrigger
 
     try:

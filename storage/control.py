@@ -19,7 +19,7 @@ from core.steps import step
 from storage import postgres
 
 __all__ = ["Control", "archive_pointers", "fragments", "job_runs", "keys", "ledger", "meta", "open_batches", "query_texts", "segments"]
-__all__ += ["sources", "spans", "tokens", "users"]
+__all__ += ["incoming", "sources", "spans", "tokens", "users"]
 
 _metadata = sa.MetaData()
 
@@ -104,7 +104,7 @@ receipts = sa.Table(
     sa.Column("number", sa.BigInteger, nullable=False, index=True, comment="order of arrival"),
     sa.Column("stream", sa.String, nullable=False),
     sa.Column("sender", sa.String, nullable=False, comment="id of the user, or name of the source, that sent it"),
-    sa.Column("body", sa.Text, nullable=False, comment="JSON: format and source name"),
+    sa.Column("body", sa.Text, nullable=False, comment="JSON: format, name of the source, zone of times that name none"),
     sa.Column("same", sa.String(64), nullable=False, comment="digest of what makes a repeated request the same"),
     sa.Column("arrived", sa.String, nullable=False),
     sa.Column("wrapped", sa.LargeBinary, comment="key of the spool file; none once its lines are stored"),
@@ -112,6 +112,13 @@ receipts = sa.Table(
     sa.Column("done", sa.Boolean, nullable=False),
     sa.Column("figures", sa.Text, nullable=False, comment="JSON: lines counted so far"),
     sa.UniqueConstraint("stream", "sender", "same"),
+)
+incoming = sa.Table(
+    "incoming",
+    _metadata,
+    sa.Column("source", sa.String, primary_key=True, comment="name of the source in the settings"),
+    sa.Column("object", sa.String(64), primary_key=True, comment="digest of bucket, key, ETag and size: all its lines are stored"),
+    sa.Column("seen", sa.Date, nullable=False, comment="day on which a listing held it last"),
 )
 job_runs = sa.Table(
     "job_runs",

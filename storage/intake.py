@@ -19,6 +19,7 @@ __all__ = [
     "SpanRecord",
     "announce",
     "copy_spans",
+    "end_of",
     "forget_until",
     "is_known_fragment",
     "keep_until",
@@ -29,6 +30,7 @@ __all__ = [
     "record_span",
     "settle",
     "span",
+    "spans_from",
 ]
 
 
@@ -77,6 +79,20 @@ def span(connection: sa.Connection, stream: str, source: str, number: int) -> Sp
     if row is None:
         raise IndexError(f"source {source} has no span {number}")
     return SpanRecord(row.start, row.end, row.digest, row.lines, row.line_digests, row.terminated)
+
+
+def spans_from(connection: sa.Connection, stream: str, source: str, start: int, most: int) -> list[SpanRecord]:
+    """The spans of a source from that offset on, in the order of its bytes, at most so many."""
+    query = sa.select(db.spans).where(db.spans.c.source == source, db.spans.c.stream == stream, db.spans.c.start >= start)
+    rows = connection.execute(query.order_by(db.spans.c.start).limit(most))
+    return [SpanRecord(row.start, row.end, row.digest, row.lines, row.line_digests, row.terminated) for row in rows]
+
+
+def end_of(connection: sa.Connection, stream: str, source: str) -> int | None:
+    """Offset up to which a source has been read; ``None`` when it is not known."""
+    query = sa.select(db.spans.c.end).where(db.spans.c.source == source, db.spans.c.stream == stream)
+    end: int | None = connection.execute(query.order_by(db.spans.c.start.desc()).limit(1)).scalar()
+    return end
 
 
 def copy_spans(connection: sa.Connection, stream: str, parent: str, source: str, head: str, count: int, partial: SpanRecord | None) -> None:

@@ -36,6 +36,7 @@ class Receipt:
     :param sender: id of the user who sent it, or name of the source.
     :param source: how quarantine calls the source.
     :param chunks: how many of its chunks are stored.
+    :param zone: of times that name none; ``None`` as the settings say.
     :param figures: lines counted so far, as :meth:`jobs.ingest.Tally.figures` has them.
     """
 
@@ -48,6 +49,7 @@ class Receipt:
     chunks: int = 0
     done: bool = False
     figures: Mapping[str, int] = field(default_factory=dict)
+    zone: str | None = None
 
 
 class Spool:
@@ -92,7 +94,7 @@ class Spool:
                 number=last + 1,
                 stream=receipt.stream,
                 sender=receipt.sender,
-                body=json.dumps({"format": receipt.format, "source": receipt.source}),
+                body=json.dumps({"format": receipt.format, "source": receipt.source, "zone": receipt.zone}),
                 same=same,
                 arrived=receipt.arrived,
                 wrapped=wrapped,
@@ -169,5 +171,14 @@ class Spool:
 def _receipt(row: Any) -> Receipt:
     said = json.loads(row.body)
     return Receipt(
-        row.receipt, row.stream, row.sender, said["format"], said["source"], row.arrived, row.chunks, row.done, json.loads(row.figures)
+        row.receipt,
+        row.stream,
+        row.sender,
+        said["format"],
+        said["source"],
+        row.arrived,
+        row.chunks,
+        row.done,
+        json.loads(row.figures),
+        said["zone"],
     )

@@ -31,7 +31,7 @@ A format is one form in which programs write the requests they served: what stan
 - `--format auto` is the default (setting `ingest.format`): the first lines of a file are read as every format, and the one that reads
   most of them, most completely, is taken. What was chosen, and why, is said; when nothing reads nine of ten of these lines, or two
   formats read them equally well and differently, the file is refused with the candidates named.
-- `docker+combined` is a format within a [wrapper](#wrappers): what Docker, Kubernetes, syslog or the journal put around each line.
+- `docker+combined` is a format within a [wrapper](#wrappers): what Docker, Kubernetes, syslog, the journal or a shipper put around a line.
 - A format of your own goes by the name you give it in the configuration: see [formats of your own](#formats-of-your-own).
 
 What a file becomes before anything is stored:

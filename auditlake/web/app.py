@@ -10,9 +10,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from auditlake.lake import Lake
+from auditlake.vitals import Cached, gather
+from auditlake.web.bulk import Bulks, elastic
+from auditlake.web.health import Health
 from auditlake.web.ingest import Ingest
+from auditlake.web.metrics import Answers, Metrics
+from auditlake.web.otlp import Otlp
 from auditlake.web.query import Query
-from auditlake.web.site import ApiError, Handler, Site, answered, error_response
+from auditlake.web.site import ApiError, Handler, Rate, Site, answered, error_response
 from auditlake.web.workers import Pool
 from core.errors import AuditlakeError
 
@@ -22,14 +28,25 @@ _START_SECONDS = 15.0
 _STOP_SECONDS = 5
 
 
-def make_app(site: Site, pool: Pool) -> Starlette:
-    """The application."""
+def make_app(site: Site, pool: Pool, answers: dict[int, int] | None = None) -> Starlette:
+    """The application, for the settings of this moment.
+
+    :param answers: counts of its answers by status, which :class:`auditlake.web.metrics.Answers` keeps.
+    """
+    vitals = Cached(lambda: gather(site.lake))
     ingest, query = Ingest(site), Query(site, pool)
+    health, metrics = Health(site, vitals), Metrics(site, pool, vitals, {} if answers is None else answers)
     return Starlette(
         routes=[
             _route("/v1/ingest/receipts/{receipt}", ingest.receipt, "GET"),
             _route("/v1/ingest/{stream}", ingest.post, "POST"),
+            _route("/v1/logs", Otlp(ingest).post, "POST"),
             _route("/v1/query", query.post, "POST"),
+            _route("/v1/status", health.status, "GET"),
+            _route("/healthz", health.healthz, "GET"),
+            _route("/readyz", health.readyz, "GET"),
+            _route("/metrics", metrics.get, "GET"),
+            *_elastic_routes(Bulks(site, ingest)),
         ],
         exception_handlers={404: _unknown, 405: _wrong_method, 500: _failed},
     )
@@ -37,6 +54,16 @@ def make_app(site: Site, pool: Pool) -> Starlette:
 
 def _route(path: str, handler: Handler, *methods: str) -> Route:
     return Route(path, answered(handler), methods=list(methods))
+
+
+def _elastic_routes(bulks: Bulks) -> list[Route]:
+    take, about = elastic(bulks.post), elastic(bulks.about)
+    return [
+        Route("/es/_bulk", take, methods=["POST", "PUT"]),
+        Route("/es/{index}/_bulk", take, methods=["POST", "PUT"]),
+        Route("/es", about, methods=["GET"]),
+        Route("/es/{about:path}", about, methods=["GET"]),
+    ]
 
 
 async def _unknown(request: Request, _error: Exception) -> Response:
@@ -59,9 +86,13 @@ class HttpServer:
 
     def __init__(self, site: Site, place: str) -> None:
         host, _, port = place.rpartition(":")
+        self._site = site
         self._pool = Pool(site.lake.context.data_dir, site.lake.settings, site.lake.settings.serve.queries)
+        self._answers = Answers()
+        self._answers.app = make_app(site, self._pool, self._answers.counts)
+        self._loop: asyncio.AbstractEventLoop | None = None
         config = uvicorn.Config(
-            make_app(site, self._pool),
+            self._answers,
             host.strip("[]"),
             int(port),
             loop="asyncio",
@@ -93,6 +124,19 @@ class HttpServer:
                 raise AuditlakeError(f"cannot listen on {self._place}: {why}", "set [serve] http to another place")
             time.sleep(0.01)
 
+    def renew(self, lake: Lake) -> None:
+        """Answer under other settings from the next request on.
+
+        :param lake: the same directory under these.
+        """
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._renew, lake)
+
+    def _renew(self, lake: Lake) -> None:
+        self._site.lake, self._site.rate = lake, Rate(lake.settings.serve.requests_per_second)
+        self._pool.renew(lake.settings)
+        self._answers.app = make_app(self._site, self._pool, self._answers.counts)
+
     def stop(self) -> None:
         """Answer what is under way, and end."""
         self._server.should_exit = True
@@ -105,6 +149,7 @@ class HttpServer:
             self._failure = error
 
     async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
         warming = asyncio.ensure_future(self._pool.warm())
         try:
             await self._server.serve()

@@ -7,6 +7,8 @@ body is durable. A request that is sent again, with the same ``Idempotency-Key``
 import asyncio
 import contextlib
 import io
+import math
+from collections.abc import Callable
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -14,7 +16,7 @@ from starlette.responses import Response
 
 from auditlake.intake import ingest_options
 from auditlake.settings import size_bytes
-from auditlake.web.site import ApiError, Site, answer, user_of
+from auditlake.web.site import ApiError, Site, answer, bearer, user_of
 from core.errors import UsageError
 from ingest.compression import MAGIC_BYTES, DamageError, kind_of, unpack
 from ingest.sources import Reader
@@ -39,7 +41,7 @@ class Ingest:
         self._most = size_bytes(settings.max_body)
         self._spool = size_bytes(settings.spool)
         self._within = settings.answer_within
-        self._turn = asyncio.Semaphore(_AT_ONCE)
+        self.turn = asyncio.Semaphore(_AT_ONCE)
 
     async def post(self, request: Request) -> Response:
         """Take lines in."""
@@ -49,17 +51,18 @@ class Ingest:
         key = request.headers.get("idempotency-key", "")
         if len(key) > _LONGEST_KEY:
             raise ApiError(400, f"an Idempotency-Key of {len(key)} characters is too long", f"send at most {_LONGEST_KEY}")
-        async with self._turn:
+        async with self.turn:
             body = await self.received(request)
             receipt, known = await self.taken(user, body, stream, form, key, zone)
         return await self.told(receipt, known)
 
-    async def sender(self, request: Request) -> User:
+    async def sender(self, request: Request, token_of: Callable[[str], str] = bearer) -> User:
         """Who sends, when they may.
 
+        :param token_of: finds the token in the ``Authorization`` header.
         :raises ApiError: they may not, or too often, or there is no room.
         """
-        user = await user_of(request, self._site)
+        user = await user_of(request, self._site, token_of)
         if not user.role.may_ingest:
             raise ApiError(403, f"the role {user.role.name} may not send lines", "use a token of the role ingest")
         self._site.rate.check(user)
@@ -98,7 +101,7 @@ class Ingest:
         """
         site = self._site
         options = await run_in_threadpool(ingest_options, site.lake.settings, form, stream, zone)
-        return await run_in_threadpool(accept, site.lake.context, body, str(user.id), options, f"http:{user.name}", key)
+        return await run_in_threadpool(accept, site.lake.context, body, str(user.id), options, f"http:{user.name}", key, zone)
 
     async def told(self, receipt: Receipt, known: bool) -> Response:
         """What became of its lines, as soon as they are stored; a receipt when that takes too long."""
@@ -108,8 +111,11 @@ class Ingest:
             return answer({"receipt": receipt.id}, 202, {"Location": place})
         return answer(repeated(figures) if known else figures)
 
-    async def figures(self, receipt: Receipt) -> dict[str, int] | None:
-        """The figures of its lines once they are stored; ``None`` when that takes too long."""
+    async def figures(self, receipt: Receipt, within: float = math.inf) -> dict[str, int] | None:
+        """The figures of its lines once they are stored; ``None`` when that takes too long.
+
+        :param within: seconds that it may take, when fewer than the settings allow.
+        """
         future = self._site.writer.stored(receipt.id)
         self._site.writer.wake()
         found = await run_in_threadpool(self._found, receipt.id)
@@ -117,7 +123,7 @@ class Ingest:
             self._site.writer.forget(receipt.id)
             return dict(found.figures)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._within):
+            async with asyncio.timeout(min(self._within, within)):
                 return await asyncio.shield(asyncio.wrap_future(future))
         self._site.writer.forget(receipt.id)
         return None

@@ -16,7 +16,7 @@ from auditlake.writer import Writer
 from core.errors import AuditlakeError, LockedError, UsageError
 from storage.people import People, User
 
-__all__ = ["ApiError", "Handler", "Rate", "Site", "answer", "answered", "error_response", "user_of"]
+__all__ = ["ApiError", "Handler", "Rate", "Site", "answer", "answered", "as_api_error", "bearer", "error_response", "user_of"]
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -86,25 +86,37 @@ def answered(handler: Handler) -> Handler:
     async def handle(request: Request) -> Response:
         try:
             return await handler(request)
-        except ApiError as error:
-            return error_response(error)
-        except LockedError as error:
-            return error_response(ApiError(503, error.problem, error.hint, {"Retry-After": "5"}))
-        except UsageError as error:
-            return error_response(ApiError(400, error.problem, error.hint))
-        except AuditlakeError as error:
-            return error_response(ApiError(503, error.problem, error.hint, {"Retry-After": "30"}))
+        except (ApiError, AuditlakeError) as error:
+            return error_response(as_api_error(error))
 
     return handle
 
 
-async def user_of(request: Request, site: Site) -> User:
-    """Whose bearer token the request has.
+def as_api_error(error: ApiError | AuditlakeError) -> ApiError:
+    """An error as the answer to a request that met it."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, LockedError):
+        return ApiError(503, error.problem, error.hint, {"Retry-After": "5"})
+    if isinstance(error, UsageError):
+        return ApiError(400, error.problem, error.hint)
+    return ApiError(503, error.problem, error.hint, {"Retry-After": "30"})
 
+
+def bearer(header: str) -> str:
+    """The token in an ``Authorization`` header of the scheme Bearer (RFC 6750); empty when there is none."""
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+async def user_of(request: Request, site: Site, token_of: Callable[[str], str] = bearer) -> User:
+    """Whose token the request has.
+
+    :param token_of: finds it in the ``Authorization`` header.
     :raises ApiError: it has none that opens something.
     """
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    user = await run_in_threadpool(site.people.verify, token.strip()) if scheme.lower() == "bearer" else None
+    token = token_of(request.headers.get("authorization", ""))
+    user = await run_in_threadpool(site.people.verify, token) if token else None
     if user is None:
         hint = "send 'Authorization: Bearer TOKEN'; auditlake user add makes a token"
         raise ApiError(401, "no valid token was sent", hint, {"WWW-Authenticate": "Bearer"})

@@ -17,13 +17,14 @@ from ingest.formats.base import Format, Parsed, State, Unwrapped, Wrapper, begin
 from ingest.formats.containers import CRI, DOCKER
 from ingest.formats.journald import JOURNALD
 from ingest.formats.shapes import in_schema_order
+from ingest.formats.shippers import SHIPPER
 from ingest.formats.syslog import SYSLOG
 from ingest.formats.verdicts import parse_in_blocks
 from ingest.lines import Lines
 
 __all__ = ["WRAPPERS", "Wrapped", "wrap"]
 
-WRAPPERS: tuple[Wrapper, ...] = (SYSLOG, DOCKER, CRI, JOURNALD)
+WRAPPERS: tuple[Wrapper, ...] = (SYSLOG, DOCKER, CRI, JOURNALD, SHIPPER)
 
 
 @dataclass(frozen=True)

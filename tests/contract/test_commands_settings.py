@@ -54,6 +54,11 @@ REFUSED = {
     "[jobs.roll]\nschedule = '99 0 * * *'": "is not five cron fields",
     "[jobs.other]\nschedule = '5 0 * * *'": "unknown key jobs.other",
     "[clock]\nmax_jump = 'far'": "clock.max_jump: 'far' is not a period",
+    "[[sources]]\nname = 'a'\nkind = 'follow'": "a source of kind 'follow' needs paths",
+    "[[sources]]\nname = 'a'\nkind = 's3'\nurl = 'http://x'": "url = 'http://x' is no s3://bucket/prefix",
+    "[[sources]]\nname = 'a'\nkind = 's3'\nurl = 's3://bucket/x'\nqueue = 'https://user:word@host/q'": "queue is no http:// or https://",
+    "[[sources]]\nname = 'a'\nkind = 'follow'\npaths = ['x']\nregion = 'y'": "a source of kind 'follow' has no region",
+    "[[sources]]\nname = 'a'\nkind = 'syslog'\nlisten = '127.0.0.1:1'\nevery = 1": "a source of kind 'syslog' has no every",
     "][": "is not TOML",
     "[streams.requests]\nhot = '1 day'\nhot = '2 days'": "is not TOML",
 }

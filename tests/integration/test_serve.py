@@ -14,7 +14,7 @@ import pytest
 
 from auditlake import lake as lakes
 from auditlake.lake import open_lake
-from auditlake.serve import missed_jobs, run_when_free
+from auditlake.nightly import missed_jobs, run_when_free
 from auditlake.settings import JobSettings, JobsSettings, Settings
 from core.clock import UTC, WallClock
 from core.errors import UsageError
@@ -70,7 +70,7 @@ def wait_for_jobs(data: Path, count: int) -> list[dict[str, Any]]:
 
 def test_what_was_missed_is_caught_up_and_sigterm_ends_it(data: Path, server: subprocess.Popen[str]) -> None:
     runs = wait_for_jobs(data, len(runner.JOBS))
-    due = {"purge": "nothing due", "roll": "done", "compact": "nothing due", "upkeep": "done", "verify": "done"}
+    due = {"purge": "nothing due", "roll": "done", "compact": "nothing due", "upkeep": "done", "verify": "done", "geoip": "nothing due", "scrub": "done"}
     assert {run["job"]: run["outcome"] for run in runs} == due
     assert [row["state"] for row in call(data, "status")["segments"]] == ["archived"]
     assert call(data, "verify")["ok"]

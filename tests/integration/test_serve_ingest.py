@@ -94,6 +94,15 @@ def test_json_lines_and_json_arrays(served: Served, token: str) -> None:
     assert served.rows("SELECT count(DISTINCT url_path) AS n FROM requests WHERE url_path LIKE '/j/%'") == [{"n": 6}]
 
 
+def test_times_that_name_no_zone_are_of_the_one_that_is_given(served: Served, token: str) -> None:
+    now = WallClock().now().replace(microsecond=0)
+    local = (now - dt.timedelta(hours=3)).strftime("%Y-%m-%d %H:%M:%S")  # as a clock in Sao Paulo shows it
+    body = f"#Fields: date time c-ip cs-method cs-uri-stem sc-status\n{local} 203.0.113.9 GET /zoned 200\n"
+    assert served.send(token, body, format="w3c", timezone="America/Sao_Paulo").json == counted(read=1, stored=1, eventless=1)
+    found = served.rows("SELECT epoch(event_time)::BIGINT AS t FROM requests WHERE url_path = '/zoned'")
+    assert found == [{"t": int(now.timestamp())}]
+
+
 def test_zstd_and_an_empty_body(served: Served, token: str) -> None:
     packed = zstandard.compress(lines(600, 4).encode())
     assert served.ask("POST", "/v1/ingest/requests", packed, token, Content_Encoding="zstd").json == counted(read=4, stored=4)

@@ -271,7 +271,7 @@ def test_the_score_of_one_format() -> None:
 
 def test_wrapped_names() -> None:
     assert formats.get("syslog+json").name == "syslog+json"
-    with pytest.raises(UsageError, match=r"'box' is not a wrapper; use one of syslog, docker, cri, journald before the plus sign"):
+    with pytest.raises(UsageError, match=r"'box' is not a wrapper; use one of syslog, docker, cri, journald, shipper before the plus sign"):
         formats.get("box+combined")
     with pytest.raises(UsageError, match="'nothing' is not a format"):
         formats.get("syslog+nothing")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ingest import formats
 from ingest.formats.access import COMBINED
 from ingest.formats.base import Format, Parsed, is_stateful
+from ingest.formats.detection import detect
 from ingest.formats.messages import LONGEST
 from ingest.formats.wrappers import WRAPPERS, wrap
 from tests.unit.ingest.test_formats_registry import lines_of
@@ -169,6 +170,48 @@ def test_a_journal_message_of_bytes() -> None:
 @pytest.mark.parametrize(("text", "why"), [(journal(None), "no message in it"), ('{"MESSAGE":"x"}', "no __REALTIME_TIMESTAMP in it")])
 def test_what_journald_rejects(text: str, why: str) -> None:
     assert reason("journald", text) == why
+
+
+# ------------------------------------------------------------------------------------------------------------ shippers
+
+FILEBEAT = {"@timestamp": "2000-10-10T20:55:37Z", "host": {"name": "web1"}, "log": {"file": {"path": "/l"}, "offset": 7}, "tags": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (FILEBEAT | {"message": LINE}, {"time": "2000-10-10T20:55:37Z", "host": "web1", "file": "/l", "tags": '["a"]'}),
+        (
+            {"message": LINE, "timestamp": "t", "host": "web1", "file": "/l", "source_type": "file"},
+            {"time": "t", "host": "web1", "file": "/l"},
+        ),
+        ({"log": LINE + "\n", "@timestamp": "t", "host.name": "h", "log.file.path": "/l"}, {"time": "t", "host": "h", "file": "/l"}),
+        ({"message": LINE}, {}),
+    ],
+)
+def test_documents_of_shippers(document: dict[str, Any], said: dict[str, str]) -> None:
+    assert labels("shipper", json.dumps(document)) == {f"shipper.{name}": value for name, value in said.items()}
+
+
+@pytest.mark.parametrize(
+    ("document", "why"),
+    [
+        ({"message": LINE, "url": {"path": "/"}}, "members of a request beside the line"),
+        ({"message": LINE, "http_request_method": "GET"}, "members of a request beside the line"),
+        ({"log": LINE, "stream": "stdout"}, "no message in it"),
+        ({"log": {"level": "info"}}, "no message in it"),
+        ({"message": "a\nb"}, "the message holds a newline or NUL byte"),
+        ({"message": "\r\n"}, "the message is empty"),
+        ({"message": "x"}, "no time in brackets"),
+    ],
+)
+def test_what_is_none_of_a_shipper(document: dict[str, Any], why: str) -> None:
+    assert reason("shipper", json.dumps(document)) == why
+
+
+def test_auto_finds_the_line_in_a_document() -> None:
+    found = detect(lines_of(*(json.dumps(FILEBEAT | {"message": LINE}) for _ in range(3))))
+    assert found.name == "shipper+combined"
 
 
 # ------------------------------------------------------------------------------------------------------ split messages
