@@ -127,6 +127,7 @@ def test_zstd_and_an_empty_body(served: Served, token: str) -> None:
         (405, "/v1/ingest/receipts/0", b"x", {}, "POST is not for"),
         (404, "/v1/nothing", b"x", {}, "there is nothing at /v1/nothing"),
     ],
+    ids=range(14),
 )
 def test_what_is_refused(served: Served, token: str, status: int, path: str, body: bytes, headers: dict[str, str], problem: str) -> None:
     answer = served.ask("POST", path, body, token, **headers)
