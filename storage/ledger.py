@@ -56,8 +56,8 @@ class Ledger:
         query = sa.select(db.ledger).where(db.ledger.c.seq > after).order_by(db.ledger.c.seq)
         if kinds:
             query = query.where(db.ledger.c.kind.in_(kinds))
-        with self._control.read() as connection:
-            for row in connection.execute(query.execution_options(yield_per=1000)):
+        with self._control.read() as connection, connection.execute(query.execution_options(yield_per=1000)) as rows:
+            for row in rows:
                 yield Event(row.seq, row.at, row.kind, json.loads(row.body))
 
     def states(self, connection: sa.Connection | None = None) -> dict[Segment, SegmentState]:

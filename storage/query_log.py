@@ -130,8 +130,9 @@ class QueryLog:
         with self._control.read() as connection:
             held = {row.day for row in connection.execute(sa.select(db.query_texts.c.day).distinct())}
             ciphers = {day: self._cipher(connection, day) for day in held}
-            for row in connection.execute(query):
-                yield _entry(row, ciphers.get(row.day))
+            with connection.execute(query) as rows:
+                for row in rows:
+                    yield _entry(row, ciphers.get(row.day))
 
     def purge(self, keep: Period) -> int:
         """Destroy the texts, and their keys, of every day whose first instant has reached the limit; returns how many texts.

@@ -142,7 +142,11 @@ def test_nothing_to_do(lake: CommandLine, tmp_path: Path) -> None:
 
 def test_a_script_that_is_interrupted_stops(lake: CommandLine) -> None:
     shell = subprocess.Popen(
-        [PROGRAM, "--data-dir", lake.data_dir, "--json", "sql"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [PROGRAM, "--data-dir", lake.data_dir, "--json", "sql"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=_heed_sigint,
     )
     assert shell.stdin is not None
     assert shell.stdout is not None
@@ -219,6 +223,17 @@ def test_completion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 _SEQUENCE = re.compile(r"\x1b(\[[0-9;?>]*[A-Za-z]|[()][A-Z0-9]|[=>])")
 
 
+def _heed_sigint() -> None:
+    """Whoever runs the tests in the background has it ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _take_terminal() -> None:
+    """So that Ctrl-C is a signal."""
+    _heed_sigint()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 class Terminal:
     """A person at a terminal of 200 columns, which runs the installed program."""
 
@@ -232,7 +247,7 @@ class Terminal:
             stderr=other,
             env={**os.environ, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"},
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C is a signal
+            preexec_fn=_take_terminal,
         )
         os.close(other)
         self.raw, self.seen = "", ""

@@ -145,7 +145,8 @@ def live(lake: CommandLine, blobs: Blobs, tmp_path: Path) -> None:
         onlooker.execute("SELECT count(*) FROM ledger").fetchall()
         assert scan() == {}, "hot data and rejected lines are encrypted, and control and ledger do not know them"
         keys = wrapped_keys(lake)
-        assert set(keys) == {"requests/2015-05-17", "requests/2015-05-18", "requests/2015-05-25", "requests.quarantine/2015-05-26"}
+        asked = "query.log/2015-05-26"
+        assert set(keys) == {"requests/2015-05-17", "requests/2015-05-18", "requests/2015-05-25", "requests.quarantine/2015-05-26", asked}
         assert all(key in control_bytes(lake) for key in keys.values())
 
         lake.advance("25d")  # 20 June: the two days are rolled, the third is hot
@@ -154,12 +155,12 @@ def live(lake: CommandLine, blobs: Blobs, tmp_path: Path) -> None:
         assert set(found) == set(ROWS.values()), "the archive holds each row's marker, which proves that this look can fail"
         assert all(name.endswith(".parquet") and "event_day=2015-05-1" in name for names in found.values() for name in names)
         kept = {day for day, key in keys.items() if key in control_bytes(lake)}
-        assert kept == {"requests/2015-05-25", "requests.quarantine/2015-05-26"}
+        assert kept == {"requests/2015-05-25", "requests.quarantine/2015-05-26", asked}
 
         lake.advance("6d")  # 26 June: the rejected line's month is over
         lake("run", "purge")
         lake("run", "roll")
-        assert not [key for key in keys.values() if key in control_bytes(lake)]
+        assert [day for day, key in keys.items() if key in control_bytes(lake)] == [asked], "what was asked is kept for a year"
         lake.advance("331d")  # 22 May of the next year: the two days are over, the third is not
         lake("run", "purge")
         assert scan() == {}
@@ -175,7 +176,7 @@ def live(lake: CommandLine, blobs: Blobs, tmp_path: Path) -> None:
 def test_nothing_is_left_in_a_folder(lake: CommandLine, tmp_path: Path) -> None:
     live(lake, lambda: files_below(lake.data_dir), tmp_path)
     assert {path.name for path in lake.data_dir.rglob("*") if path.is_file()} <= {
-        *("control.sqlite", "control.sqlite-wal", "control.sqlite-shm", "lock", "master.key")
+        *("control.sqlite", "control.sqlite-wal", "control.sqlite-shm", "lock", "lock.next", "master.key")
     }
 
 

@@ -100,7 +100,7 @@ def test_the_whole_life_of_rows_with_its_control_database_on_postgresql(url: str
     assert {"SegmentRolled", "SegmentPurged"} <= {event["kind"] for event in lake.events()}
 
     left = {path.relative_to(lake.data_dir).as_posix() for path in lake.data_dir.rglob("*") if path.is_file()}
-    assert left == {"control.id", "keys/master.key", "lock"}
+    assert left == {"control.id", "keys/master.key", "lock", "lock.next"}
     assert not any(holds_password(path.read_bytes()) for path in lake.data_dir.rglob("*") if path.is_file())
     assert not holds_password(contents(url))
 

@@ -1,5 +1,6 @@
 """At every step of a roll and of an ingest a reader of another process sees each row once, however long it reads."""
 
+import datetime as dt
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ from auditlake.settings import load
 from core.steps import observe
 from jobs import runner
 from tests.simulation.driver import Reader
-from tests.simulation.places import Site, Start, an_archived_past, days_to_roll, grow, the_first_days_to_roll
+from tests.simulation.places import Site, Start, an_archived_past, days_to_roll, grow, lines_of, the_first_days_to_roll
 from tests.simulation.support import ask
 
 ROWS = "SELECT ingest_batch, ingest_row FROM requests"
@@ -104,8 +105,9 @@ def test_who_reads_on_keeps_no_batch_from_being_stored(site: Site) -> None:
     before = _all_rows(site)
     reader = site.driver.reader(MANY, ROWS)
     assert len(reader.begun()) < 2000 * len(before)
-    assert site.done("ingest", site.log(grow(site))).figures["stored"] == 12
-    assert len(list(site.data_dir.rglob("*.parts"))) > 0
+    site.write("access.log", lines_of(range(700, 712), dt.date(2015, 5, 17)), mode="a")
+    assert site.done("ingest", site.log("access.log")).figures["stored"] == 12
+    assert len(list(site.data_dir.rglob("2015-05-17.parts"))) == 1
     after = _all_rows(site)
     assert len(after) == len(before) + 12
     begun, again = reader.finish()
