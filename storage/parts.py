@@ -16,7 +16,7 @@ from pathlib import Path
 from core.segment import Segment
 from core.steps import step
 
-__all__ = ["all_files", "day_of", "declare", "first", "is_part", "orphans", "parts", "sync_folder", "unused"]
+__all__ = ["all_files", "day_of", "declare", "first", "is_part", "orphans", "parts", "state", "sync_folder", "unused"]
 
 _NAME = re.compile(r"(\d{4}-\d{2}-\d{2})(?:\.([1-9]\d*))?\.(?:duckdb|parts)")
 _PART = re.compile(r"\d{4}-\d{2}-\d{2}(?:\.[1-9]\d*)?\.duckdb\Z")
@@ -85,6 +85,12 @@ def day_of(name: str) -> dt.date:
         return dt.date.fromisoformat(match[1]) if match else dt.date.min
     except ValueError:
         return dt.date.min
+
+
+def state(path: Path) -> tuple[int, ...]:
+    """What is another after a file, or its write-ahead log, was written to or replaced."""
+    found = [each.stat() for each in (path, path.with_name(path.name + ".wal")) if each.exists()]
+    return tuple(value for stat in found for value in (stat.st_ino, stat.st_size, stat.st_mtime_ns))
 
 
 def is_part(name: str) -> bool:

@@ -118,11 +118,24 @@ def test_a_day_in_parts_is_put_together_to_be_rolled(store: HotStore) -> None:
 
 def test_small_files_are_put_together_before_there_are_many(store: HotStore) -> None:
     store.append(SEGMENT, KEY, day_rows("b", 500), "b")
-    for number in range(12):
+    most = []
+    for number in range(18):
         with reader(store):
             assert store.append(SEGMENT, KEY, day_rows(f"b{number}", 2), f"b{number}")
-        assert len(names(store)) <= 8
-    assert store.count(SEGMENT, KEY) == 524
+        most.append(len(names(store)))
+    assert most == [*range(2, 17), 1, 2, 3]
+    assert store.count(SEGMENT, KEY) == 536
+
+
+def test_a_batch_is_known_in_whichever_file_it_is(store: HotStore) -> None:
+    for number in range(4):
+        with reader(store):
+            assert store.append(SEGMENT, KEY, day_rows(f"b{number}", 2), f"b{number}")
+    for number in range(4):
+        assert not store.append(SEGMENT, KEY, day_rows(f"b{number}", 2), f"b{number}")
+    store.remove_batch(SEGMENT, KEY, "b1")
+    assert store.append(SEGMENT, KEY, day_rows("b1", 2), "b1")
+    assert not store.append(SEGMENT, KEY, day_rows("b1", 2), "b1")
 
 
 def test_rejected_lines_in_parts(store: HotStore) -> None:
