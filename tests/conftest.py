@@ -23,6 +23,9 @@ hypothesis.settings.load_profile("auditlake")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of commands are begun, and each would compile all of auditlake
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No setting or credential of the person who runs the tests reaches them."""
