@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import queue
+import random
 import signal
 import socket
 import subprocess
@@ -24,9 +25,15 @@ _START_SECONDS = 60.0
 
 
 def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+    """A port that nobody listens on at this moment, and that the system gives to nobody who does not ask for it.
+
+    Those it gives away (32768 and on, on Linux) may be the near end of somebody's connection before they are listened on, and those below
+    30500 are the S3 server's.
+    """
+    while True:
+        port = random.randrange(30_500, 32_700)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @dataclass(frozen=True)

@@ -155,4 +155,5 @@ class HttpServer:
             await self._server.serve()
         finally:
             warming.cancel()
-            self._pool.close()
+            await asyncio.gather(warming, return_exceptions=True)
+            await self._pool.close()

@@ -19,6 +19,7 @@ __all__ = ["FailedError", "Pool", "Running"]
 
 _ANSWERS = 200
 _LIMIT = 1 << 16
+_END_SECONDS = 2.0
 
 
 class FailedError(Exception):
@@ -121,11 +122,13 @@ class Pool:
         while self._idle:
             self._end(self._idle.pop())
 
-    def close(self) -> None:
-        """End them all."""
+    async def close(self) -> None:
+        """End them all, and wait until they have: what still waits for a process when its loop is closed complains of it."""
         for process in list(self._all):
             with suppress(ProcessLookupError):
                 process.kill()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*(process.wait() for process in self._all)), _END_SECONDS)
 
     async def _start(self) -> _Worker:
         process = await asyncio.create_subprocess_exec(
