@@ -7,15 +7,17 @@ not at all.
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import rfc8785
 import sqlalchemy as sa
 
 from core.clock import Clock, to_iso
+from core.errors import AuditlakeError
 from core.events import GENESIS, Event, apply, touched
+from core.merkle import Tree
 from core.segment import Segment, SegmentState
 from storage import control as db
 
@@ -24,11 +26,12 @@ __all__ = ["ChainReport", "Ledger"]
 
 @dataclass(frozen=True)
 class ChainReport:
-    """Outcome of walking the chain: its length, the fault (empty when there is none), the states it folds to."""
+    """Outcome of walking the chain: its length, the fault (empty when there is none), the states it folds to, and the roots asked for."""
 
     events: int
     fault: str
     states: dict[Segment, SegmentState]
+    roots: dict[int, str] = field(default_factory=dict)
 
 
 class Ledger:
@@ -71,23 +74,51 @@ class Ledger:
         """Number of the newest event, within the caller's transaction; 0 when there is none."""
         return int(connection.execute(sa.select(sa.func.max(db.ledger.c.seq))).scalar() or 0)
 
+    def newest(self, connection: sa.Connection, kind: str) -> int:
+        """Number of the newest event of that kind, within the caller's transaction; 0 when there is none."""
+        return int(connection.execute(sa.select(sa.func.max(db.ledger.c.seq)).where(db.ledger.c.kind == kind)).scalar() or 0)
+
     def state(self, connection: sa.Connection, segment: Segment) -> SegmentState:
         """The state of one segment, within the caller's transaction."""
         row = connection.execute(sa.select(db.segments).where(*_is(segment))).first()
         return _state(row) if row else SegmentState(segment)
 
-    def check(self) -> ChainReport:
-        """Walk the chain from the beginning: recompute every hash and fold every event."""
+    def entries(self, after: int = 0, through: int | None = None) -> Iterator[bytes]:
+        """The bytes that each event's hash is over, oldest first: what the Merkle tree has as its entries.
+
+        :param after: number of the event before the first; :param through: of the last, if not the newest.
+        :raises AuditlakeError: an event is missing, or its hash is not that of its bytes.
+        """
+        query = sa.select(db.ledger).where(db.ledger.c.seq > after).order_by(db.ledger.c.seq)
+        if through is not None:
+            query = query.where(db.ledger.c.seq <= through)
+        with self._control.read() as connection, connection.execute(query.execution_options(yield_per=1000)) as rows:
+            for number, row in enumerate(rows, start=after + 1):
+                entry = _entry(row)
+                if row.seq != number or hashlib.sha256(entry).hexdigest() != row.hash:
+                    raise AuditlakeError(f"event {number} of the ledger is missing or was changed", "run: auditlake verify")
+                yield entry
+
+    def check(self, sizes: Collection[int] = ()) -> ChainReport:
+        """Walk the chain from the beginning: recompute every hash and fold every event.
+
+        :param sizes: of how many first events to tell the Merkle root.
+        """
         prev, count, fault = GENESIS, 0, ""
         states: dict[Segment, SegmentState] = {}
+        tree, roots = Tree(), dict[int, str]()
         with self._control.read() as connection:
             for row in connection.execute(sa.select(db.ledger).order_by(db.ledger.c.seq).execution_options(yield_per=1000)):
                 count += 1
                 fault = fault or _fault(row, count, prev)
                 prev = row.hash
+                if sizes:
+                    tree.append(_entry(row))
+                if count in sizes:
+                    roots[count] = tree.root().hex()
                 if not fault:
                     apply(states, Event(row.seq, row.at, row.kind, json.loads(row.body)))
-        return ChainReport(count, fault, states)
+        return ChainReport(count, fault, states, roots)
 
 
 def _fault(row: Any, number: int, prev: str) -> str:
@@ -101,6 +132,12 @@ def _fault(row: Any, number: int, prev: str) -> str:
     except (ValueError, TypeError, RecursionError):  # whoever changed it may have left anything there
         sound = False
     return "" if sound else f"event {number} was changed"
+
+
+def _entry(row: Any) -> bytes:
+    """What :func:`_digest` hashes, put together from what is stored: the names in their order, the body as it is."""
+    at, kind, prev = (json.dumps(str(text), ensure_ascii=False) for text in (row.at, row.kind, row.prev))
+    return f'{{"at":{at},"body":{row.body},"kind":{kind},"prev":{prev},"seq":{row.seq}}}'.encode("utf-8", "surrogatepass")
 
 
 def _digest(event: Event, prev: str) -> str:
