@@ -10,6 +10,7 @@ from auditlake.settings import size_bytes
 from core.errors import AuditlakeError, UsageError
 from core.events import Kind
 from core.roles import Role
+from core.segment import Segment
 from jobs.context import Context
 from query import lake as view
 from query.books import books
@@ -19,7 +20,7 @@ from query.limits import capped_memory
 from query.masks import Masks
 from query.output import write
 from query.run import Result, run
-from storage import intake, pointers
+from storage import intake, pointers, swaps
 from storage.objects import S3Access, given
 from storage.people import OWNER_USER
 from storage.query_log import Asked
@@ -91,15 +92,31 @@ def build_view(lake: Lake, stream: str = "requests") -> view.LakeView:
     with ctx.control.read() as connection:
         states, looked_up = ctx.ledger.states(connection), ctx.ledger.last(connection)
         keys = {segment: ctx.keys.get(connection, segment) for segment in ctx.keys.segments(connection)}
+        swapped = swaps.every(connection)
+        restricted = ctx.requests.restricted(connection)
         archive = pointers.every(connection).get(stream)
     hot = tuple(
         view.HotFile(path, key, segment.day, part)
         for segment, key in sorted(keys.items())
         if key and segment.stream == stream and segment in states and states[segment].hot
-        for part, path in enumerate(ctx.hot.parts(segment) or (ctx.hot.path(segment),), start=1)
+        for part, path in enumerate(_files(ctx, segment, swapped.get(segment, "")), start=1)
     )
+    with ctx.control.read() as connection:
+        if ctx.ledger.newest(connection, Kind.ROWS_ERASED) > looked_up:
+            raise ViewMovedError("rows were erased", "ask again")
     s3 = _s3(given(lake.s3)) if lake.s3 and archive else None
-    return replace(_bare_view(lake), hot=hot, archive=archive, s3=s3, unfinished=lambda: _later(ctx, looked_up))
+    seen = replace(_bare_view(lake), hot=hot, archive=archive, s3=s3, restricted=restricted)
+    return replace(seen, unfinished=lambda: _later(ctx, looked_up))
+
+
+def _files(ctx: Context, segment: Segment, swapped: str) -> tuple[Path, ...]:
+    """The files that the day's key opens.
+
+    :param swapped: name of the one that is about to take the place of the others, if any is.
+    """
+    if swapped:
+        return (ctx.hot.file(segment, swapped),)
+    return ctx.hot.parts(segment) or (ctx.hot.path(segment),)
 
 
 def _later(ctx: Context, looked_up: int) -> frozenset[str]:

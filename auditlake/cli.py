@@ -10,12 +10,18 @@ import click
 
 from auditlake.app import AS_JSON, App, Ordered, common, show
 from auditlake.console import json_was_shown, progress, say, show_json
+from auditlake.doctor_cli import doctor
+from auditlake.evidence_cli import GROUPS, verify_pack
 from auditlake.formats_cli import formats, parse
+from auditlake.hold_cli import hold
 from auditlake.people_cli import user
 from auditlake.queries_cli import queries
+from auditlake.record_cli import record
+from auditlake.report_cli import report
 from auditlake.shell import sql
+from auditlake.subjects_cli import subject
 from core.clock import parse_instant, to_iso
-from core.errors import EXIT_DONE, EXIT_USAGE, AuditlakeError
+from core.errors import EXIT_DONE, EXIT_USAGE, AuditlakeError, UsageError
 from core.policy import Period
 from jobs.schedule import NIGHT
 
@@ -165,7 +171,10 @@ def plan(app: App, at: str | None) -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @common
 def run(app: App, job: str, dry_run: bool) -> None:
-    """Run a job by hand: purge, roll, compact, upkeep, verify, geoip or scrub. Each can be repeated, and resumes what a crash left."""
+    """Run a job by hand: purge, checkpoint, roll, compact, upkeep, verify, geoip or scrub.
+
+    Each can be repeated, and resumes what a crash left.
+    """
     from auditlake import reports
     from jobs import runner
 
@@ -178,11 +187,23 @@ def run(app: App, job: str, dry_run: bool) -> None:
 
 
 @cli.command()
+@click.argument("pack", type=click.Path(path_type=Path), required=False)
 @click.option("--full", is_flag=True, help="Also read every archived row again and compare content digests.")
+@click.option("--trust", multiple=True, metavar="FINGERPRINT", help="With PACK: a signing key that you were told of elsewhere.")
+@click.option("--checkpoint", "kept", multiple=True, type=click.Path(path_type=Path), help="With PACK: a checkpoint that you kept.")
 @common
-def verify(app: App, full: bool) -> None:
-    """Prove that every row is accounted for, the ledger is whole, and nothing destroyed is left."""
+def verify(app: App, pack: Path | None, full: bool, trust: tuple[str, ...], kept: tuple[Path, ...]) -> None:
+    """Prove that every row is accounted for, the ledger is whole, and nothing destroyed is left.
+
+    With PACK, a pack of evidence or a certificate is checked instead, as its auditor does; no data directory is needed.
+    """
     from auditlake import reports
+
+    if pack is not None:
+        verify_pack(app, pack, trust, kept)
+        return
+    if trust or kept:
+        raise UsageError("--trust goes with a pack, as does --checkpoint", "name the pack or certificate")
     from jobs.verify import check
 
     with app.changing() as lake:
@@ -254,7 +275,10 @@ def quarantine_retry(app: App, format_name: str | None) -> None:
     from auditlake.intake import retry_quarantine
 
     with progress() as report, app.changing(report) as lake:
-        show(app, retry_quarantine(lake, format_name).figures())
+        tally = retry_quarantine(lake, format_name)
+    for message in tally.warnings:
+        say(f"auditlake: {message}")
+    show(app, tally.figures())
 
 
 @cli.command()
@@ -293,6 +317,13 @@ cli.add_command(parse)
 cli.add_command(user)
 cli.add_command(queries)
 cli.add_command(sql)
+cli.add_command(hold)
+cli.add_command(doctor)
+cli.add_command(record)
+cli.add_command(report)
+for _group in GROUPS:
+    cli.add_command(_group)
+cli.add_command(subject)
 
 
 @cli.command()

@@ -1,9 +1,10 @@
 """Opening a data directory: its clock, stores and policy, put together from the settings.
 
 <data-dir>/control.sqlite   control database: ledger, keys, catalog (unless [control] url: then control.id says which)
-<data-dir>/keys/            master key, 0600 (unless [keys] or AUDITLAKE_MASTER_KEY)
+<data-dir>/keys/            master key, 0600 (unless [keys] or AUDITLAKE_MASTER_KEY), and the key that signs evidence, 0600
 <data-dir>/hot/             encrypted day files
-<data-dir>/archive/         Iceberg tables (unless [archive] url)
+<data-dir>/archive/         Iceberg tables (unless [archive] url); beside them _evidence/
+<data-dir>/checkpoints/     what was signed over the ledger
 <data-dir>/tmp/             DuckDB's spill, encrypted; empty between runs
 <data-dir>/spool/           bodies that were sent and are not stored yet, encrypted
 <data-dir>/lock             who is changing it; lock.next: who will next; serve.lock: who serves
@@ -135,6 +136,8 @@ def _open(data_dir: Path, settings: Settings, control: Control, progress: Progre
         progress=progress,
         downloads=settings.geo.downloads(),
         scrub_nights=settings.jobs.scrub.nights,
+        evidence_lock=Period.parse(settings.evidence.lock),
+        request_keep=Period.parse(settings.subjects.keep),
     )
     return Lake(context, settings, access)
 
@@ -148,6 +151,8 @@ def renewed(lake: Lake, settings: Settings) -> Lake:
         log_keep=Period.parse(settings.query.log_keep),
         downloads=settings.geo.downloads(),
         scrub_nights=settings.jobs.scrub.nights,
+        evidence_lock=Period.parse(settings.evidence.lock),
+        request_keep=Period.parse(settings.subjects.keep),
     )
     for name in ("hot", "archive", "spool", "query_log"):
         vars(context)[name] = getattr(lake.context, name)

@@ -9,7 +9,7 @@ from auditlake.lake import Lake
 from compliance.accounts import Report
 from core.clock import to_iso
 from core.events import Event
-from core.policy import Decision, purge_due, roll_due
+from core.policy import Decision, Hold, Period, conflicts, purge_due, roll_due
 from core.segment import Segment, SegmentState
 from jobs import runner
 from jobs.context import Context, Outcome
@@ -30,8 +30,8 @@ def status(lake: Lake, open_days: bool = True) -> dict[str, Any]:
     """
     ctx = lake.context
     days = ctx.ledger.states()
-    archived = _archived_bytes(ctx, days)
-    rows = {segment: _segment_row(ctx, state, archived.get(segment, 0)) for segment, state in sorted(days.items())}
+    archived, holds = _archived_bytes(ctx, days), ctx.holds
+    rows = {segment: _segment_row(ctx, state, archived.get(segment, 0), holds) for segment, state in sorted(days.items())}
     now = ctx.clock.now()
     jobs = states(ctx, lake.settings.jobs.schedules(), Retry(lake.settings.jobs.retry, lake.settings.jobs.retry_longest))
     return {
@@ -42,13 +42,14 @@ def status(lake: Lake, open_days: bool = True) -> dict[str, Any]:
         "quarantine": [row for segment, row in rows.items() if segment.is_quarantine],
         "quarantined": sum(state.hot for segment, state in days.items() if segment.is_quarantine),
         "oldest_event": _oldest(ctx, days, open_days),
+        "requests": _requests(lake),
         "jobs": [{name: getattr(job, name) for name in _JOB} for job in jobs],
         "next_runs": {job.name: job.next_run for job in jobs},
         "last_runs": [vars(entry) for entry in runner.history(ctx, 10)],
     }
 
 
-def _segment_row(ctx: Context, state: SegmentState, archived: int) -> dict[str, Any]:
+def _segment_row(ctx: Context, state: SegmentState, archived: int, holds: tuple[Hold, ...]) -> dict[str, Any]:
     segment = state.segment
     policy = ctx.policies.get(segment.stream)
     live = policy is not None and state.present > 0
@@ -60,7 +61,22 @@ def _segment_row(ctx: Context, state: SegmentState, archived: int) -> dict[str, 
         "bytes": ctx.hot.bytes(segment) + archived,
         "roll_due": to_iso(roll_due(segment, policy)) if live and policy and state.hot and not segment.is_quarantine else None,
         "purge_due": to_iso(purge_due(segment, policy)) if live and policy else None,
+        "held": _held(holds, state),
     }
+
+
+def _requests(lake: Lake) -> list[dict[str, Any]]:
+    """Requests of data subjects that are under way, and whether the deadline is near."""
+    requests = lake.context.requests
+    pressing = {each.id for each in requests.pressing(Period.parse(lake.settings.subjects.warn))}
+    under_way = [each for each in requests.every() if not each.finished]  # those in force are, too
+    return [{"request": r.id, "right": r.right, "state": r.state, "deadline": r.deadline, "pressing": r.id in pressing} for r in under_way]
+
+
+def _held(holds: tuple[Hold, ...], state: SegmentState) -> str | None:
+    """Why a segment must stay; ``None`` when nothing but its limit says so."""
+    found = conflicts(holds, state.segment.stream, state.segment.day) if state.present else ()
+    return "; ".join(map(str, found)) or None
 
 
 def _archived_bytes(ctx: Context, states: dict[Segment, SegmentState]) -> dict[Segment, int]:
@@ -111,12 +127,15 @@ def show_status(found: dict[str, Any], as_json: bool) -> None:
             "quarantined lines": found["quarantined"],
         }
     )
-    columns = ("stream", "day", "state", "rows", "bytes", "roll_due", "purge_due")
+    columns = ("stream", "day", "state", "rows", "bytes", "roll_due", "purge_due", "held")
     live = [row for row in [*found["segments"], *found["quarantine"]] if row["state"] != "destroyed"]
     destroyed = len(found["segments"]) + len(found["quarantine"]) - len(live)
     show_table(columns, [[_shown(row[name]) for name in columns] for row in live], "segments")
     if destroyed:
         show_pairs({"destroyed days": destroyed})
+    if found["requests"]:
+        names = tuple(found["requests"][0])
+        show_table(names, [[each[name] for name in names] for each in found["requests"]], "requests of data subjects")
     shown = ("name", "next_run", "last_outcome", "last_success", "retry_at")
     show_table([name.replace("_", " ") for name in shown], [[job[name] for name in shown] for job in found["jobs"]], "jobs (UTC)")
     if found["last_runs"]:
@@ -179,7 +198,8 @@ def show_verification(report: Report, as_json: bool) -> None:
                 "days": rows,
                 "quarantine": quarantine,
                 "residue": list(report.residue),
-                "faults": list(report.faults),
+                "faults": [*report.evidence, *report.faults],
+                "checks": [vars(check) for check in report.checks],
             }
         )
         return
@@ -187,11 +207,12 @@ def show_verification(report: Report, as_json: bool) -> None:
     show_pairs(
         {
             "ledger": f"{report.chain.events} events, {report.chain.fault or 'unbroken'}",
+            "checkpoints": f"{report.checkpoints} signed, {len(report.evidence) or 'no'} faults",
             "residue": len(report.residue) or "none",
             "verdict": "everything is accounted for" if report.ok else "NOT in order",
         }
     )
-    for line in [*report.faults, *report.residue]:
+    for line in [*report.evidence, *report.faults, *report.residue]:
         show_pairs({"!": line})
 
 

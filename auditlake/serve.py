@@ -8,9 +8,10 @@ seconds, and leaves the rest to its next start.
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from auditlake.console import say
@@ -84,11 +85,12 @@ def running(lake: Lake) -> Iterator[Running]:
     with ctx.control.read() as connection:
         ctx.spool.tidy(connection)
     writer = Writer(lake, feeds)
-    site = Site(lake, People(ctx.control, ctx.ledger, ctx.clock), writer, Rate(lake.settings.serve.requests_per_second))
+    syslog = [SyslogSource(lake, source, writer.wake) for source in lake.settings.sources if source.kind == "syslog"]
+    lost = partial(_lost, syslog)
+    site = Site(lake, People(ctx.control, ctx.ledger, ctx.clock), writer, Rate(lake.settings.serve.requests_per_second), lost)
     http = HttpServer(site, lake.settings.serve.http) if lake.settings.serve.http != "off" else None
     quack = QuackServer(lake) if lake.settings.serve.quack != "off" else None
     found = Running(told=[writer.renew])
-    syslog = [SyslogSource(lake, source, writer.wake) for source in lake.settings.sources if source.kind == "syslog"]
     writer.start()
     try:
         if http:
@@ -114,6 +116,10 @@ def running(lake: Lake) -> Iterator[Running]:
             http.stop()
         if not writer.stop(max(1.0, _STOP_SECONDS - (time.monotonic() - began))):
             found.under_way.append("storing")
+
+
+def _lost(sources: Sequence[SyslogSource]) -> dict[tuple[str, str], int]:
+    return {(source.name, cause): count for source in sources for cause, count in vars(source.counts).items()}
 
 
 def _leave(under_way: list[str]) -> None:

@@ -26,6 +26,7 @@ __all__ = [
 
 SCHEDULES = {
     "purge": "5 0 * * *",
+    "checkpoint": "15 0 * * *",
     "roll": "20 0 * * *",
     "compact": "20 1 * * *",
     "upkeep": "50 1 * * *",

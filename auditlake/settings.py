@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
+from auditlake.privacy_settings import PrivacySettings
 from auditlake.serve_settings import ServeSettings, SourceSettings
 from auditlake.setting_types import (
     SCHEDULES,
@@ -159,6 +160,12 @@ class ClockSettings(Section):
     max_jump: PeriodText = "3 days"
 
 
+class EvidenceSettings(Section):
+    """How long copies of checkpoints are locked where the archive's bucket has Object Lock."""
+
+    lock: PeriodText = "3 years"
+
+
 class ResourceSettings(Section):
     """What DuckDB may use."""
 
@@ -211,6 +218,14 @@ class RolesSettings(Section):
         return Limits(**found.model_dump()) if found else None
 
 
+class SubjectsSettings(Section):
+    """Requests of data subjects: when one must be done, how long before that it is warned of, how long one is remembered."""
+
+    deadline: PeriodText = "30 days"
+    warn: PeriodText = "7 days"
+    keep: PeriodText = "3 years"
+
+
 class JobSettings(Section):
     """When a job runs: five cron fields, UTC."""
 
@@ -229,6 +244,7 @@ class JobsSettings(Section):
     retry: Annotated[int, Field(ge=1, le=86_400)] = 60
     retry_longest: Annotated[int, Field(ge=1, le=86_400)] = 3600
     purge: JobSettings = JobSettings(schedule=SCHEDULES["purge"])
+    checkpoint: JobSettings = JobSettings(schedule=SCHEDULES["checkpoint"])
     roll: JobSettings = JobSettings(schedule=SCHEDULES["roll"])
     compact: JobSettings = JobSettings(schedule=SCHEDULES["compact"])
     upkeep: JobSettings = JobSettings(schedule=SCHEDULES["upkeep"])
@@ -253,11 +269,14 @@ class Settings(Section):
     control: ControlSettings = ControlSettings()
     keys: KeySettings = KeySettings()
     clock: ClockSettings = ClockSettings()
+    evidence: EvidenceSettings = EvidenceSettings()
     resources: ResourceSettings = ResourceSettings()
     query: QuerySettings = QuerySettings()
     roles: RolesSettings = RolesSettings()
     jobs: JobsSettings = JobsSettings()
     serve: ServeSettings = ServeSettings()
+    privacy: PrivacySettings = PrivacySettings()
+    subjects: SubjectsSettings = SubjectsSettings()
     sources: list[SourceSettings] = Field(default_factory=list)
 
     @model_validator(mode="after")

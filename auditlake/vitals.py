@@ -8,15 +8,15 @@ import datetime as dt
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
 from auditlake.lake import Lake
 from core.clock import parse_instant
 from core.events import Kind
-from core.policy import purge_due, roll_due
+from core.policy import Period, conflicts, purge_due, roll_due
 from core.segment import QUARANTINE_SUFFIX, Segment, SegmentState
 from jobs.context import Context
 from jobs.schedule import Retry, next_due
@@ -53,7 +53,8 @@ class Vitals:
     :param overdue: days by stream whose purge should have been, and was not.
     :param residue: things that a purge could not destroy.
     :param bodies: bodies that wait to be stored; :param waited: by source, seconds for which its oldest has waited.
-    :param spooled: their bytes.
+    :param spooled: their bytes; :param held: days by stream that a hold keeps, which neither ages nor overdue count.
+    :param pressing: requests of data subjects whose deadline is over or near.
     """
 
     jobs: tuple[JobState, ...]
@@ -64,6 +65,8 @@ class Vitals:
     bodies: int
     waited: Mapping[str, float]
     spooled: int
+    held: Mapping[str, int] = field(default_factory=dict)
+    pressing: int = 0
 
 
 class Cached:
@@ -95,15 +98,20 @@ def gather(lake: Lake) -> Vitals:
     ctx, jobs, now = lake.context, lake.settings.jobs, lake.context.clock.now()
     live = [state for state in ctx.ledger.states().values() if state.present or state.open_action]
     bodies, waited = _backlog(ctx, now)
+    holds = ctx.holds
+    held = {state.segment for state in live if conflicts(holds, state.segment.stream, state.segment.day)}
+    free = [state for state in live if state.segment not in held]
     return Vitals(
         jobs=states(ctx, jobs.schedules(), Retry(jobs.retry, jobs.retry_longest)),
-        ages=tuple(_ages(ctx, live, now)),
+        ages=tuple(_ages(ctx, free, now)),
         rows=_rows(live),
-        overdue=_overdue(ctx, live, jobs.purge.schedule, now),
+        overdue=_overdue(ctx, free, jobs.purge.schedule, now),
         residue=_residue(ctx, live),
         bodies=bodies,
         waited=waited,
         spooled=ctx.spool.size(),
+        held=_by_stream(ctx, held),
+        pressing=len(ctx.requests.pressing(Period.parse(lake.settings.subjects.warn))),
     )
 
 
@@ -142,9 +150,16 @@ def _age(ctx: Context, stream: str, tier: str, segment: Segment, now: dt.datetim
     return Age(stream, tier, (now - segment.start).total_seconds(), (due - segment.start).total_seconds())
 
 
+def _by_stream(ctx: Context, segments: Iterable[Segment]) -> Counter[str]:
+    """How many segments each stream has, configured ones at least with none."""
+    found = Counter({name: 0 for name in ctx.policies if name == ctx.policies[name].name})
+    found.update(map(_stream, segments))
+    return found
+
+
 def _overdue(ctx: Context, live: list[SegmentState], schedule: str, now: dt.datetime) -> Mapping[str, int]:
     """A purge comes some time after a day is due; only what it should have destroyed an hour ago is overdue."""
-    found = Counter({name: 0 for name in ctx.policies if name == ctx.policies[name].name})
+    found = _by_stream(ctx, ())
     for state in live:
         policy = ctx.policies.get(state.segment.stream)
         due = purge_due(state.segment, policy) if policy else None

@@ -17,6 +17,7 @@ stands beside what it must reach:
 """
 
 import argparse
+import datetime as dt
 import json
 import os
 import statistics
@@ -136,6 +137,13 @@ class _Timed:
             return failures
         finally:
             self.seconds += time.perf_counter() - begin
+
+    def put(self, key: str, content: bytes, until: dt.datetime | None = None) -> bool:
+        return bool(self._inner.put(key, content, until))
+
+    def read(self, key: str) -> bytes | None:
+        content: bytes | None = self._inner.read(key)
+        return content
 
 
 def purged(folder: Path) -> dict[str, Any]:

@@ -53,18 +53,21 @@ class Shape:
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[Context]:
+def opened(folder: Path, settings: Settings | None = None) -> Iterator[Context]:
     """The stores of the data directory."""
-    with open_lake(folder, Settings()) as lake:
+    with open_lake(folder, settings or Settings()) as lake:
         yield lake.context
 
 
-def build(folder: Path, shape: Shape, workers: int = 2) -> None:
-    """Make the data directory; its clock stands where the first day is due to be purged."""
+def build(folder: Path, shape: Shape, workers: int = 2, settings: Settings | None = None) -> None:
+    """Make the data directory; its clock stands where the first day is due to be purged.
+
+    :param settings: where the archive is, for one that is not within.
+    """
     year = prepare(shape.rows, shape.seed)
-    create(folder, Settings(), dt.datetime.combine(FIRST_DAY + dt.timedelta(DAYS), dt.time(1), UTC))
+    create(folder, settings or Settings(), dt.datetime.combine(FIRST_DAY + dt.timedelta(DAYS), dt.time(1), UTC))
     segments = [Segment(STREAM, FIRST_DAY + dt.timedelta(number)) for number in range(DAYS)]
-    with opened(folder) as ctx, ThreadPoolExecutor(workers) as pool:
+    with opened(folder, settings) as ctx, ThreadPoolExecutor(workers) as pool:
         _write(ctx, year, segments[0], shape)  # the first makes the table: two at once would both
         for start in range(0, DAYS, DAYS_A_COMMIT):
             some = segments[start : start + DAYS_A_COMMIT]

@@ -4,14 +4,17 @@ For every day: ``stored - erased - purged == hot + archived``, counted in the fi
 the data directory or below the archive's location and belongs to no live segment.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from compliance import evidence
+from compliance.verifier import Check
 from core.errors import AuditlakeError, LockedError
 from core.events import Event
 from core.segment import Segment, SegmentState
-from storage import pointers
+from storage import holds, pointers
 from storage.archive import Archive, ArchivedFile
+from storage.checkpoints import Checkpoints
 from storage.control import Control
 from storage.digest import METHOD
 from storage.hot import HotStore
@@ -30,6 +33,7 @@ class Stores:
     keys: KeyRing
     hot: HotStore
     archive: Archive
+    checkpoints: Checkpoints | None = None
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,31 @@ class Report:
     accounts: tuple[Account, ...]
     residue: tuple[str, ...]
     faults: tuple[str, ...]
+    checkpoints: int = 0
+    evidence: tuple[str, ...] = ()
+    """What does not agree with the checkpoints that were signed."""
 
     @property
     def ok(self) -> bool:
         """Whether everything agrees and nothing is left that should be gone."""
-        return not (self.chain.fault or self.residue or self.faults) and all(account.ok for account in self.accounts)
+        return not (self.chain.fault or self.residue or self.faults or self.evidence) and all(account.ok for account in self.accounts)
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """What was looked at, each with its first fault or a count."""
+        days = [f"{account.segment}: {account.fault}" for account in self.accounts if not account.ok]
+        return (
+            _check("ledger", [self.chain.fault] if self.chain.fault else [], f"{self.chain.events} events"),
+            _check("checkpoints", self.evidence, f"{self.checkpoints}"),
+            _check("states", self.faults, "what the events add up to"),
+            _check("days", days, f"{len(self.accounts)}"),
+            _check("residue", self.residue, "none"),
+        )
+
+
+def _check(name: str, faults: Sequence[str], sound: str) -> Check:
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return Check(name, not faults, f"{faults[0]}{more}" if faults else sound)
 
 
 def verify(stores: Stores, full: bool = False) -> Report:
@@ -70,14 +94,18 @@ def verify(stores: Stores, full: bool = False) -> Report:
 
     :param full: also read every row again, and compare the digest of each archived day with the one in the ledger.
     """
-    chain = stores.ledger.check()
+    location = stores.archive.location
+    kept = evidence.gather(stores.checkpoints, stores.archive.objects, location, full) if stores.checkpoints else None
+    chain = stores.ledger.check(kept.sizes if kept else ())
+    signed = (len(kept.checkpoints), kept.faults(chain)) if kept else (0, ())
     states = stores.ledger.states()
     archived = {segment: [file.path for file in files] for segment, files in archived_files(stores).items()}
     known = {*states, *archived, *_hot_segments(stores)}
     expected = expected_digests(stores) if full else None
     accounts = tuple(_account(stores, states.get(segment, SegmentState(segment)), archived, expected) for segment in sorted(known))
     faults = [] if chain.fault or chain.states == states else ["the segment states are not what the ledger's events add up to"]
-    return Report(chain, accounts, tuple(_residue(stores, states)), tuple(faults))
+    faults += holds.faults(stores.control, stores.ledger)
+    return Report(chain, accounts, tuple(_residue(stores, states)), tuple(faults), *signed)
 
 
 def archived_files(stores: Stores) -> dict[Segment, list[ArchivedFile]]:
@@ -137,10 +165,12 @@ def _faults(state: SegmentState, hot: int, cold: int, digest: str, expected: str
 
 
 def expected_digests(stores: Stores) -> dict[Segment, str]:
-    """The digest that each archived day should have: those of its rolls since it was last empty, added up."""
+    """The digest that each archived day should have: those of its rolls since it was last empty, added up, less what was erased."""
     sums: dict[Segment, str] = {}
-    for event in stores.ledger.events("ArchiveVerified", "SegmentPurged"):
-        if event.kind == "SegmentPurged":
+    for event in stores.ledger.events("ArchiveVerified", "RowsErased", "SegmentPurged"):
+        if event.kind == "RowsErased" and event.body["tier"] != "archived":
+            continue
+        if event.kind == "SegmentPurged" or (event.kind == "RowsErased" and not event.body["left"]):
             sums.pop(event.segment, None)
         else:
             sums[event.segment] = _added(sums.get(event.segment, "0"), event)
@@ -150,7 +180,8 @@ def expected_digests(stores: Stores) -> dict[Segment, str]:
 def _added(known: str, event: Event) -> str:
     if event.body.get("method") != METHOD or " " in known:
         return "of another construction"
-    return f"{(int(known, 16) + int(event.body['digest'], 16)) % 2**64:016x}"
+    sign = -1 if event.kind == "RowsErased" else 1
+    return f"{(int(known, 16) + sign * int(event.body['digest'], 16)) % 2**64:016x}"
 
 
 def _residue(stores: Stores, states: dict[Segment, SegmentState]) -> Iterator[str]:

@@ -42,6 +42,19 @@ class Kind:
     QUERY_REFUSED = "QueryRefused"
     QUERY_FAILED = "QueryFailed"
     QUERY_TEXTS_DESTROYED = "QueryTextsDestroyed"
+    SIGNING_KEY_MADE = "SigningKeyMade"
+    SIGNING_KEY_ROTATED = "SigningKeyRotated"
+    HOLD_ADDED = "HoldAdded"
+    HOLD_RELEASED = "HoldReleased"
+    HOLD_EXPIRED = "HoldExpired"
+    SUBJECT_REQUEST_RECEIVED = "SubjectRequestReceived"
+    SUBJECT_REQUEST_GRANTED = "SubjectRequestGranted"
+    SUBJECT_REQUEST_DONE = "SubjectRequestDone"
+    SUBJECT_REQUESTS_FORGOTTEN = "SubjectRequestsForgotten"
+    ERASURE_STARTED = "ErasureStarted"
+    ROWS_ERASED = "RowsErased"
+    TEXTS_ERASED = "TextsErased"
+    SUBJECT_ERASED = "SubjectErased"
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,8 @@ def touched(event: Event) -> Iterator[tuple[Segment, int]]:
             yield Segment(event.body["stream"] + QUARANTINE_SUFFIX, dt.date.fromisoformat(event.body["day"])), 0
         case Kind.ROLL_STARTED | Kind.ARCHIVE_VERIFIED | Kind.SEGMENT_ROLLED | Kind.PURGE_STARTED | Kind.SEGMENT_PURGED:
             yield event.segment, 0
+        case Kind.ERASURE_STARTED | Kind.ROWS_ERASED:
+            yield event.segment, 0
 
 
 def apply(states: MutableMapping[Segment, SegmentState], event: Event) -> None:
@@ -94,6 +109,12 @@ def _next(state: SegmentState, event: Event, rows: int) -> SegmentState:
             return replace(state, hot=0, archived=state.archived + event.body["rows"])
         case Kind.PURGE_STARTED:
             return replace(state, open_action="purge")
+        case Kind.ERASURE_STARTED:
+            return replace(state, open_action="erase")
+        case Kind.ROWS_ERASED:
+            rows = event.body["rows"]
+            hot, archived = (0, rows) if event.body["tier"] == "archived" else (rows, 0)
+            return replace(state, erased=state.erased + rows, hot=state.hot - hot, archived=state.archived - archived, open_action="")
         case Kind.SEGMENT_PURGED:
             return replace(state, purged=state.purged + state.present, hot=0, archived=0, open_action="")
         case _:

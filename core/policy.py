@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from core.errors import UsageError
-from core.segment import Segment, SegmentState
+from core.segment import QUARANTINE_SUFFIX, Segment, SegmentState
 
-__all__ = ["Decision", "Hold", "Period", "StreamPolicy", "plan", "purge_due", "roll_due"]
+__all__ = ["Decision", "Hold", "Period", "StreamPolicy", "conflicts", "plan", "purge_due", "roll_due"]
 
 _PERIOD = re.compile(r"\s*(\d{1,5})\s*(d|days?|w|weeks?|months?|y|years?)\s*\Z")
 _LONGEST_DAYS = 366 * 200
@@ -94,16 +94,28 @@ class StreamPolicy:
 
 @dataclass(frozen=True)
 class Hold:
-    """A duty to keep the days from ``first`` to ``last`` (both included) of a stream."""
+    """A duty to keep the days from ``first`` to ``last`` (both included) of a stream, until ``expires`` (``None``: until released).
+
+    It covers the stream's rejected lines too, by the day they arrived. ``number`` is the name it was given, 0 for none.
+    """
 
     stream: str
     first: dt.date
     last: dt.date
     reason: str
+    number: int = 0
+    expires: dt.datetime | None = None
 
     def covers(self, segment: Segment) -> bool:
         """Whether the segment must stay."""
-        return segment.stream == self.stream and self.first <= segment.day <= self.last
+        return segment.stream.removesuffix(QUARANTINE_SUFFIX) == self.stream and self.first <= segment.day <= self.last
+
+    def binds(self, now: dt.datetime) -> bool:
+        """Whether it has not expired."""
+        return self.expires is None or now < self.expires
+
+    def __str__(self) -> str:
+        return f"held (hold {self.number}): {self.reason}" if self.number else f"held: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -129,28 +141,39 @@ def purge_due(segment: Segment, policy: StreamPolicy) -> dt.datetime:
     return policy.limit(segment).after(segment.start)
 
 
+def conflicts(holds: Iterable[Hold], stream: str, day: dt.date) -> tuple[Hold, ...]:
+    """Those of the holds that forbid to destroy or change rows of that day of the stream, or of its rejected lines."""
+    return tuple(hold for hold in holds if hold.covers(Segment(stream, day)))
+
+
 def plan(
     states: Iterable[SegmentState], policies: Mapping[str, StreamPolicy], holds: Collection[Hold], now: dt.datetime
 ) -> tuple[Decision, ...]:
     """One decision for every segment that still has rows or an action under way, in the order of the segments.
 
     ``policies`` is by stream name, quarantine companions included. A segment of a stream that has no policy is kept, and
-    says so: what nobody has set a limit for must not vanish, nor be forgotten.
+    says so: what nobody has set a limit for must not vanish, nor be forgotten. What a hold covers is kept from the moment that
+    it would be rolled or destroyed; a purge that has begun is finished, since its key is gone.
     """
     live = (state for state in states if state.present or state.open_action)
     return tuple(_decide(state, policies, holds, now) for state in sorted(live, key=lambda s: s.segment))
 
 
 def _decide(state: SegmentState, policies: Mapping[str, StreamPolicy], holds: Collection[Hold], now: dt.datetime) -> Decision:
+    decision = _due(state, policies, now)
+    held = next((hold for hold in holds if hold.binds(now) and hold.covers(state.segment)), None)
+    if held and decision.action != "keep" and state.open_action != "purge":
+        return Decision(state.segment, "keep", str(held), decision.due)
+    return decision
+
+
+def _due(state: SegmentState, policies: Mapping[str, StreamPolicy], now: dt.datetime) -> Decision:
     segment = state.segment
     policy = policies.get(segment.stream)
     if policy is None:
         never = dt.datetime.max.replace(tzinfo=now.tzinfo)
         return Decision(segment, "keep", f"no stream {segment.stream} is configured: give it limits, or nothing ends it", never)
     rolls, ends = roll_due(segment, policy), purge_due(segment, policy)
-    held = next((hold for hold in holds if hold.covers(segment)), None)
-    if held and (now >= ends or now >= rolls):
-        return Decision(segment, "keep", f"held: {held.reason}", ends if now >= ends else rolls)
     if state.open_action == "purge":
         return Decision(segment, "purge", "a purge has begun and must be finished", ends)
     if now >= ends:

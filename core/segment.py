@@ -68,7 +68,7 @@ class SegmentState:
     hot: int = 0
     archived: int = 0
     open_action: str = ""
-    """``roll`` or ``purge`` while one has begun and not ended, else empty."""
+    """``roll``, ``purge`` or ``erase`` (of some of its rows) while one has begun and not ended, else empty."""
 
     @property
     def present(self) -> int:
@@ -77,8 +77,8 @@ class SegmentState:
 
     @property
     def state(self) -> str:
-        """``hot``, ``archived``, ``hot+archived``, or ``destroyed``; ``rolling`` and ``purging`` while under way."""
+        """``hot``, ``archived``, ``hot+archived``, or ``destroyed``; ``rolling``, ``purging`` and ``erasing`` while under way."""
         if self.open_action:
-            return {"roll": "rolling", "purge": "purging"}[self.open_action]
+            return {"roll": "rolling", "purge": "purging", "erase": "erasing"}[self.open_action]
         places = [name for name, rows in (("hot", self.hot), ("archived", self.archived)) if rows]
         return "+".join(places) or "destroyed"

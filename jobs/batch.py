@@ -7,7 +7,7 @@ read again: no row is lost, none stored twice.
 import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -49,6 +49,7 @@ class Batch:
     :param newest: the latest day that any of the lines names; of a line that names none, today.
     :param eventless: lines read that hold no event of their own: headers, comments, first parts of a record.
     :param formats: names of the formats that the lines were of, with commas between them.
+    :param barred: lines among the refused that were refused for whom they are of, by reason (:mod:`jobs.barred`).
     """
 
     id: str
@@ -60,6 +61,12 @@ class Batch:
     newest: dt.date
     eventless: int = 0
     formats: str = ""
+    barred: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def too_old(self) -> int:
+        """Lines that were refused for their age."""
+        return self.refused - sum(self.barred.values())
 
     @property
     def days(self) -> dict[dt.date, int]:
@@ -195,6 +202,7 @@ def _record(ctx: Context, connection: sa.Connection, batch: Batch, facts: Mappin
         quarantined=batch.rejected.num_rows,
         refused=batch.refused,
         **({"eventless": batch.eventless} if batch.eventless else {}),
+        **({"barred": dict(batch.barred)} if batch.barred else {}),
         days={day.isoformat(): rows for day, rows in sorted(batch.days.items())},
         **facts,
     )

@@ -28,6 +28,7 @@ from ingest.formats import Choice, Format, FormatOptions, State, UndetectedError
 from ingest.identity import KnownSource, Span
 from ingest.reading import AUTO, Reading
 from ingest.sources import Reader, Source, expand, open_source, source_name
+from jobs.barred import without_barred
 from jobs.batch import FUTURE, Batch, Road, Rows, enrich, read, sort, store
 from jobs.context import Context
 from jobs.purge import check_clock
@@ -295,7 +296,7 @@ class _Preparer:
     def _enriched(self, item: Repeated | Unfinished | _Work) -> Repeated | Unfinished | _Work:
         if not isinstance(item, _Work) or item.rows is None:
             return item
-        return replace(item, batch=enrich(self._pipeline, item.batch, item.rows), rows=None)
+        return replace(item, batch=without_barred(self._ctx, enrich(self._pipeline, item.batch, item.rows)), rows=None)
 
     def _road(self, form: Format) -> Road:
         return Road(self._options.stream, form, self._pipeline, self._name)
@@ -360,7 +361,7 @@ def _ends_in_fragment(chunk: Chunk, batch: Batch) -> bool:
 
 def _store(ctx: Context, stream: str, work: _Work, pipeline: Pipeline) -> None:
     batch, fresh, chunk = work.batch, work.fresh, work.fresh.chunk
-    if batch.refused:
+    if batch.too_old:
         check_clock(ctx)
     last_day = min(batch.newest, utc_day(ctx.policies[stream].keep.after(ctx.clock.now())))
     facts = {"source": fresh.source, "format": batch.formats, "bytes": chunk.end - chunk.start, "digest": chunk.digest}

@@ -25,6 +25,7 @@ from ingest.formats import UndetectedError, get
 from ingest.identity import batch_id
 from ingest.reading import AUTO, Reading, Unseen
 from ingest.sources import Reader
+from jobs.barred import without_barred
 from jobs.batch import Batch, Road, enrich, read, sort, store
 from jobs.context import Context
 from jobs.ingest import IngestOptions
@@ -124,7 +125,7 @@ def _batches(ctx: Context, receipt: Receipt, body: bytes, options: IngestOptions
         reading.state = parsed.state
         if number >= receipt.chunks:
             told = sort(ctx, road, chunk, batch_id(f"spool/{receipt.id}", chunk.start, chunk.end, chunk.digest), parsed)
-            yield enrich(pipeline, told.batch, told.rows), chunk.bare()
+            yield without_barred(ctx, enrich(pipeline, told.batch, told.rows)), chunk.bare()
 
 
 def _with_last(items: Iterator[tuple[Batch, Chunk]]) -> Iterator[tuple[Batch, Chunk, bool]]:
@@ -147,7 +148,7 @@ def _added(figures: dict[str, int], batch: Batch) -> dict[str, int]:
 
 
 def _store(ctx: Context, receipt: Receipt, batch: Batch, chunk: Chunk, pipeline: Pipeline) -> None:
-    if batch.refused:
+    if batch.too_old:
         check_clock(ctx)
     facts = {"source": f"spool/{receipt.id}", "format": batch.formats, "bytes": chunk.end - chunk.start, "digest": chunk.digest}
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from core.events import Kind
 from core.segment import Segment
 from jobs.context import Context
+from jobs.erased import finish_swaps
 from storage import intake
 from storage.intake import OpenBatch
 
@@ -17,6 +18,7 @@ __all__ = ["finish_roll", "recover"]
 
 def recover(ctx: Context) -> None:
     """Bring the data directory to a state in which every recorded fact is whole."""
+    finish_swaps(ctx)
     ctx.hot.remove_drafts()
     with ctx.control.read() as connection:
         batches = intake.open_batches(connection)

@@ -14,12 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from core.errors import UsageError
+from core.errors import AuditlakeError, UsageError
 from core.events import Kind
+from core.policy import conflicts
 from core.segment import QUARANTINE_SUFFIX, Segment
 from ingest.batches import CONTINUES, Limits, chunks
 from ingest.formats import Format, get
 from ingest.sources import Reader
+from jobs.barred import without_barred
 from jobs.batch import Batch, Road, enrich, read, sort, store
 from jobs.context import Context
 from jobs.ingest import IngestOptions, Tally
@@ -50,6 +52,10 @@ def retry(ctx: Context, options: IngestOptions) -> Tally:
     pipeline = build(options.transforms)
     states = ctx.ledger.states().values()
     for segment in sorted(state.segment for state in states if state.segment.is_quarantine and state.hot):
+        held = conflicts(ctx.holds, segment.stream, segment.day)
+        if held:
+            tally.warnings.append(f"rejected lines of {segment.day} stay: {held[0]}")
+            continue
         for name, lines in _groups(ctx, segment):
             form = _format(name, options, tally)
             if form is None:
@@ -98,7 +104,7 @@ def _retry_group(ctx: Context, segment: Segment, road: Road, lines: pa.Table, ta
     (chunk,) = chunks(Reader("quarantine", io.BytesIO(text)), _LIMITS)
     name = hashlib.sha256(repr((str(segment), ids)).encode()).hexdigest()[:16]
     told = sort(ctx, road, chunk, name, read(road, chunk))
-    batch = enrich(road.pipeline, told.batch, told.rows)
+    batch = without_barred(ctx, enrich(road.pipeline, told.batch, told.rows))
     still = {*batch.rejected["ingest_row"].to_pylist(), *told.eventless.tolist()}
     good = tuple(line for number, line in enumerate(ids, start=1) if number not in still)
     tally.read += len(ids)
@@ -115,6 +121,8 @@ def _store(ctx: Context, segment: Segment, batch: Batch, form: str, good: tuple[
     named = {"stream": batch.stream, "day": segment.day.isoformat(), "batch": batch.id}
 
     def record(connection: sa.Connection) -> None:
+        if ctx.is_held(connection, segment):
+            raise AuditlakeError(f"rejected lines of {segment.day} were put on hold meanwhile", "nothing of them was changed")
         ctx.ledger.append(connection, Kind.LINES_RETRIED, **named, rows=len(good))
         if batch.rows:
             intake.keep_until(connection, batch.stream, {name for name, _ in good}, max(batch.rows))

@@ -6,7 +6,7 @@ ArchiveVerified -> unlink the hot file -> ledger SegmentRolled. A commit that re
 difference between the table and the readers' pointer: it is used when its content is the hot file's, else taken back.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
@@ -15,12 +15,13 @@ from core.errors import AuditlakeError
 from core.events import Kind
 from core.segment import Segment
 from jobs.context import Context, Outcome
+from jobs.erased import is_erased, show_erased
 from jobs.recovery import finish_roll, recover
 from storage import pointers
 from storage.archive import ArchivedFile
 from storage.archive_files import group_rows
 from storage.digest import EMPTY, METHOD, Digest
-from storage.objects import Failure
+from storage.objects import Failure, StoredObject
 
 __all__ = ["roll", "show_compacted", "take_back_unseen", "tidy", "write_and_read_back"]
 
@@ -58,6 +59,9 @@ def take_back_unseen(ctx: Context, stream: str, keep: list[Segment]) -> dict[Seg
     visible = pointers.get(ctx.control, stream)
     if visible == ctx.archive.metadata(stream):
         return {}
+    if is_erased(ctx, stream):  # then nothing else is unseen: an erasure begins by taking that back
+        show_erased(ctx, stream)
+        return {}
     seen = {file.path for file in ctx.archive.files(stream, visible)} if visible else set()
     unseen: dict[Segment, list[ArchivedFile]] = {}
     for file in ctx.archive.files(stream):
@@ -82,16 +86,27 @@ def show_compacted(ctx: Context, stream: str, files: list[ArchivedFile]) -> None
             ctx.ledger.append(connection, Kind.SEGMENT_COMPACTED, stream=stream, day=segment.day.isoformat(), **figures)
 
 
-def tidy(ctx: Context, stream: str) -> list[Failure]:
-    """Forget old snapshots, let readers see the newest, delete what nothing needs; returns what could not be deleted."""
+def tidy(ctx: Context, stream: str, note: Callable[[list[StoredObject]], None] | None = None) -> list[Failure]:
+    """Forget old snapshots, let readers see the newest, delete what nothing needs; returns what could not be deleted.
+
+    :param note: is told what is about to be deleted.
+    """
     ctx.archive.expire(stream)
     pointers.move(ctx.control, stream, ctx.archive.metadata(stream))
-    return ctx.archive.sweep(stream)
+    if note is None:
+        return ctx.archive.sweep(stream)
+    doomed = ctx.archive.unreachable(stream)
+    note(doomed)
+    return ctx.archive.objects.delete(doomed)
 
 
 def _roll_segment(ctx: Context, segment: Segment, unseen: list[ArchivedFile]) -> int:
     with ctx.control.write() as connection:
-        event = ctx.ledger.append(connection, Kind.ROLL_STARTED, stream=segment.stream, day=segment.day.isoformat())
+        held = ctx.is_held(connection, segment)  # a hold may have been added since the decision
+        event = None if held else ctx.ledger.append(connection, Kind.ROLL_STARTED, stream=segment.stream, day=segment.day.isoformat())
+    if event is None:
+        ctx.archive.remove(segment.stream, unseen)
+        return 0
     key = ctx.key(segment)
     wanted = ctx.hot.digest(segment, key)
     files = _usable(ctx, segment, unseen, wanted) or _write(ctx, segment, f"r{event.seq}", key, wanted)

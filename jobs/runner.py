@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from core.clock import to_iso
 from core.errors import AuditlakeError, UsageError
 from core.events import Kind
+from jobs.checkpoint import checkpoint
 from jobs.compact import compact
 from jobs.context import Context, Outcome, StoppedError
 from jobs.geoip import geoip
@@ -23,7 +24,7 @@ from storage import control as db
 __all__ = ["BESIDE", "JOBS", "JobRun", "history", "last_success", "note_failure", "run"]
 
 JOBS: dict[str, Callable[[Context, bool], Outcome]] = dict(
-    zip(NIGHT, (purge, roll, compact, upkeep, run_verify, geoip, scrub), strict=True)
+    zip(NIGHT, (purge, checkpoint, roll, compact, upkeep, run_verify, geoip, scrub), strict=True)
 )
 """Every job, in the order in which a night runs them."""
 BESIDE = frozenset({"geoip", "scrub"})

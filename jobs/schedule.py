@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NIGHT", "Retry", "check_cron", "missed", "next_due", "trigger"]
 
-NIGHT = ("purge", "roll", "compact", "upkeep", "verify", "geoip", "scrub")
+NIGHT = ("purge", "checkpoint", "roll", "compact", "upkeep", "verify", "geoip", "scrub")
 """The names of the jobs, in the order in which a night runs them."""
 
 

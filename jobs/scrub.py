@@ -17,7 +17,7 @@ from core.segment import Segment
 from jobs.context import Context, Outcome
 from storage.archive import ArchivedFile
 
-__all__ = ["scrub"]
+__all__ = ["faulty", "scrub"]
 
 _KEY = "scrub"
 
@@ -52,6 +52,11 @@ def scrub(ctx: Context, dry_run: bool = False) -> Outcome:
     _save(ctx, course)
     problems = tuple(f"{segment}: {text}" for segment, text in sorted(faults.items()))
     return Outcome("scrub", "failed" if problems else "done" if wanted else "nothing due", (), figures, problems)
+
+
+def faulty(ctx: Context) -> tuple[Segment, ...]:
+    """The days that had a fault when they were read last."""
+    return tuple(sorted(_load(ctx).faulty))
 
 
 def _read(ctx: Context, stores: Stores, wanted: list[Segment], days: dict[Segment, list[ArchivedFile]]) -> dict[Segment, str]:

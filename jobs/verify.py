@@ -10,7 +10,7 @@ __all__ = ["check", "run_verify"]
 def check(ctx: Context, full: bool = False) -> Report:
     """Resume what a crash left, then verify."""
     recover(ctx)
-    return verify(Stores(ctx.control, ctx.ledger, ctx.keys, ctx.hot, ctx.archive), full)
+    return verify(Stores(ctx.control, ctx.ledger, ctx.keys, ctx.hot, ctx.archive, ctx.checkpoints), full)
 
 
 def run_verify(ctx: Context, dry_run: bool = False) -> Outcome:
@@ -19,6 +19,7 @@ def run_verify(ctx: Context, dry_run: bool = False) -> Outcome:
         return Outcome("verify", "planned")
     report = check(ctx)
     faults = [f"{account.segment}: {account.fault}" for account in report.accounts if not account.ok]
-    problems = [*([f"ledger: {report.chain.fault}"] if report.chain.fault else []), *report.faults, *faults, *report.residue]
+    chain = [f"ledger: {report.chain.fault}"] if report.chain.fault else []
+    problems = [*chain, *report.evidence, *report.faults, *faults, *report.residue]
     figures = {"days": len(report.accounts), "events": report.chain.events, "residue": len(report.residue)}
     return Outcome("verify", "failed" if problems else "done", (), figures, tuple(problems))

@@ -29,6 +29,7 @@ from core.clock import UTC
 from core.errors import AuditlakeError, LockedError, UsageError
 from core.schema import COLUMNS, Column
 from core.steps import step
+from core.subject import Subject
 from query.days import possible_days
 from query.errors import ViewMovedError, explain, one_line
 from query.masks import Masks
@@ -95,6 +96,7 @@ class LakeView:
         were looked up. They are not seen.
     :param masks: how personal columns are masked; ``None`` for not at all.
     :param tables: what else a statement may read, by name (:mod:`query.books`).
+    :param restricted: subjects whose rows are kept and not seen; ``None`` for none.
     :param patience: how long to wait for a writer to let go of a day file, seconds.
     """
 
@@ -110,6 +112,7 @@ class LakeView:
     unfinished: Callable[[], frozenset[str]] = frozenset
     masks: Masks | None = None
     tables: Mapping[str, Callable[[], pa.RecordBatchReader]] = field(default_factory=dict, hash=False)
+    restricted: Subject | None = None
 
     def __post_init__(self) -> None:
         if len({file.database for file in self.hot}) != len(self.hot):
@@ -248,17 +251,33 @@ def _make_view(connection: duckdb.DuckDBPyConnection, view: LakeView, columns: f
 
     _attach_all(connection, view)
     wanted = [column for column in COLUMNS if column.name in columns]
-    inner = [*(column for column in COLUMNS if column.name == "event_day"), *(column for column in wanted if column.name != "event_day")]
+    looked_at = columns | (view.restricted.columns if view.restricted else frozenset())
+    inner = [column for column in COLUMNS if column.name == "event_day"]
+    inner += [column for column in COLUMNS if column.name in looked_at and column.name != "event_day"]
     empty = ", ".join(f"NULL::{SQL_TYPES[column.type]} AS {column.name}" for column in inner)
     places = [f"SELECT {empty} WHERE false", *_hot_places(connection, view, inner)]
     if view.archive:
         listed = ", ".join(_text(column.name) for column in inner)
         places.append(f"SELECT COLUMNS(name -> name IN ({listed})) FROM iceberg_scan({_text(view.archive)})")
-    shown = wanted or inner
+    shown = wanted or inner[:1]
     values = [view.masks.expression(column) if view.masks else column.name for column in shown]
     keys = view.masks.install(connection, shown) if view.masks else ""
     cast = ", ".join(f"({value})::{SQL_TYPES[column.type]} AS {column.name}" for value, column in zip(values, shown, strict=True))
-    return f"CREATE VIEW requests AS SELECT {cast} FROM ({' UNION ALL BY NAME '.join(places)}){keys}"
+    rows = _unrestricted(connection, view.restricted, " UNION ALL BY NAME ".join(places))
+    return f"CREATE VIEW requests AS SELECT {cast} FROM ({rows}){keys}"
+
+
+def _unrestricted(connection: duckdb.DuckDBPyConnection, subject: Subject | None, rows: str) -> str:
+    """The rows but those of a subject. Its selectors come in as the keys of masks do: no text of SQL holds them."""
+    if subject is None:
+        return rows
+    condition, values = subject.condition()
+    connection.execute("CREATE SCHEMA restricting")
+    named = ", ".join(f"? AS value{number}" for number in range(len(values)))
+    connection.execute(f"CREATE TABLE restricting.given AS SELECT {named}", values)
+    first, *others = condition.split("?")
+    told = first + "".join(f"given.value{number}{part}" for number, part in enumerate(others))
+    return f"SELECT found.* FROM ({rows}) AS found, restricting.given AS given WHERE NOT {told}"
 
 
 def _make_table(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.RecordBatchReader) -> None:

@@ -27,7 +27,7 @@ from query.texts import as_json, safe
 if TYPE_CHECKING:
     import pyarrow.csv as pa_csv
 
-__all__ = ["FORMATS", "TABLE_ROWS", "Rows", "Written", "write", "write_to"]
+__all__ = ["FORMATS", "TABLE_ROWS", "Rows", "Written", "whole_file", "write", "write_to"]
 
 TABLE_ROWS = 1_000
 """Rows that a table shows, unless told otherwise."""
@@ -78,7 +78,7 @@ def write(result: Result, form: str, out: Path | None = None, table_rows: int = 
         written = writer(result, _Target(sys.stdout.buffer, sys.stdout.isatty(), table_rows))
         sys.stdout.buffer.flush()
         return written
-    with _whole_file(out) as stream:
+    with whole_file(out) as stream:
         return writer(result, _Target(stream, False, table_rows))
 
 
@@ -94,7 +94,7 @@ def write_to(result: Rows, form: str, stream: BinaryIO) -> Written:
 
 
 @contextmanager
-def _whole_file(out: Path) -> Iterator[BinaryIO]:
+def whole_file(out: Path) -> Iterator[BinaryIO]:
     """A file beside ``out`` that takes its name when all is written, and vanishes when something fails."""
     if out.exists() and not out.is_file():
         raise UsageError(f"{out} is not an ordinary file", "name a file")

@@ -12,7 +12,7 @@ it is used: ingest and hot queries never need it.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,10 +41,12 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
     from pyiceberg.table.snapshots import Snapshot
 
-__all__ = ["COMPACTED", "Archive", "ArchivedFile"]
+__all__ = ["COMPACTED", "ERASED", "Archive", "ArchivedFile"]
 
 COMPACTED = "c"
 """What the names of files begin with that stand in the place of others; a roll's begin with r."""
+ERASED = "e"
+"""The same, when they hold fewer rows than those did."""
 
 _NAMESPACE = "auditlake"
 _COLUMNS_AT_ONCE = 14
@@ -126,8 +128,8 @@ class Archive:
                 paths, {"auditlake.segment": str(segment), "auditlake.roll": roll}, check_duplicate_files=False
             )
 
-    def replace(self, segment: Segment, name: str, paths: list[str], old: Iterable[ArchivedFile]) -> None:
-        """Put files in the place of others, in one snapshot that names the segment and what made them."""
+    def replace(self, segment: Segment, name: str, paths: list[str], old: Collection[ArchivedFile]) -> None:
+        """Put files in the place of others, in one snapshot that names the segments and what made them."""
         from pyiceberg.table import _parquet_files_to_data_files
 
         gone = {file.path for file in old}
@@ -135,7 +137,8 @@ class Archive:
             table = self._table(segment.stream)
             tasks = [task.file for task in table.scan().plan_files() if task.file.file_path in gone]
             added = [*_parquet_files_to_data_files(table.metadata, paths, table.io)]
-            properties = {"auditlake.segment": str(segment), "auditlake.compaction": name}
+            segments = sorted({file.segment for file in old} | {segment})
+            properties = {"auditlake.segment": " ".join(map(str, segments)), "auditlake.compaction": name}
             step("archive.replace")
             with table.transaction() as transaction, transaction.update_snapshot(properties).overwrite() as snapshot:
                 for file in added:
@@ -165,6 +168,15 @@ class Archive:
                 for group in range(file.num_row_groups):
                     total += _digest_of_group(file, group)
         return total
+
+    @contextmanager
+    def parquet(self, path: str) -> Iterator[pq.ParquetFile]:
+        """A data file, open; its texts come as dictionaries.
+
+        :raises AuditlakeError: it cannot be read.
+        """
+        with _reported(f"archive file {path} cannot be read"), self._io().new_input(path).open() as stream:
+            yield pq.ParquetFile(stream, read_dictionary=_TEXTS)
 
     def read(self, paths: Iterable[str]) -> Iterator[pa.RecordBatch]:
         """The rows of data files, in the stored columns."""

@@ -19,7 +19,9 @@ from core.steps import step
 from storage import postgres
 
 __all__ = ["Control", "archive_pointers", "fragments", "job_runs", "keys", "ledger", "meta", "open_batches", "query_texts", "segments"]
-__all__ += ["incoming", "sources", "spans", "tokens", "users"]
+__all__ += ["holds", "incoming", "sources", "spans", "tokens", "users"]
+__all__ += ["hot_swaps", "subject_requests", "tombstones"]
+__all__ += ["checkpoints", "destructions", "removals"]
 
 _metadata = sa.MetaData()
 
@@ -155,6 +157,81 @@ query_texts = sa.Table(
     sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False, comment="the event of the ledger that it belongs to"),
     sa.Column("day", sa.Date, nullable=False, index=True, comment="the day whose key opens it"),
     sa.Column("sealed", sa.LargeBinary, nullable=False, comment="AES-256-GCM of JSON: name, statement, purpose, reason, salt"),
+)
+holds = sa.Table(
+    "holds",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False, comment="from 1, never given twice; the ledger knows it"),
+    sa.Column("stream", sa.String, nullable=False),
+    sa.Column("first", sa.Date, nullable=False),
+    sa.Column("last", sa.Date, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False, comment="free text; empty once it is forgotten"),
+    sa.Column("owner", sa.Text, nullable=False, comment="free text; empty once it is forgotten"),
+    sa.Column("salt", sa.String(64), nullable=False, comment="random bits in the digest that the ledger holds"),
+    sa.Column("added", sa.String, nullable=False),
+    sa.Column("expires", sa.String, comment="it binds nothing from then on"),
+    sa.Column("ended", sa.String, comment="when that was noted"),
+    sa.Column("how", sa.String, comment="released or expired"),
+)
+subject_requests = sa.Table(
+    "subject_requests",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False, comment="from 1, never given twice; the ledger knows it"),
+    sa.Column("right", sa.String, nullable=False, comment="access, erase, ..."),
+    sa.Column("state", sa.String, nullable=False, index=True),
+    sa.Column("subject", sa.String(64), nullable=False, comment="keyed pseudonym"),
+    sa.Column("received", sa.String, nullable=False),
+    sa.Column("deadline", sa.String, nullable=False),
+    sa.Column("finished", sa.String),
+    sa.Column("sealed", sa.LargeBinary, comment="AES-256-GCM of the selectors, under the request's key; none once forgotten"),
+    sa.Column("result", sa.Text, nullable=False, comment="JSON: counts, conflicts with holds"),
+)
+tombstones = sa.Table(
+    "tombstones",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("request", sa.Integer, nullable=False, index=True),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False, comment="HMAC-SHA-256 of a selector's value"),
+    sa.Column("since", sa.String, comment="the selector's range of times"),
+    sa.Column("until", sa.String),
+    sa.Column("before", sa.String, comment="rows of before that instant are refused; none: of any"),
+)
+hot_swaps = sa.Table(
+    "hot_swaps",
+    _metadata,
+    sa.Column("stream", sa.String, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("file", sa.String, nullable=False, comment="name of the file that takes the place of all of the day's; empty: of none"),
+)
+
+checkpoints = sa.Table(
+    "checkpoints",
+    _metadata,
+    sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False, comment="how many events of the ledger it is over"),
+    sa.Column("at", sa.String, nullable=False),
+    sa.Column("root", sa.String(64), nullable=False, comment="of the Merkle tree of these events, RFC 6962"),
+    sa.Column("peaks", sa.Text, nullable=False, comment="hashes of the tree's perfect subtrees, from which the next one goes on"),
+    sa.Column("note", sa.Text, nullable=False, comment="the signed text"),
+    sa.Column("copied", sa.Boolean, nullable=False, comment="whether it also lies in its file and beside the archive"),
+)
+removals = sa.Table(
+    "removals",
+    _metadata,
+    sa.Column("stream", sa.String, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("digest", sa.String(64), primary_key=True, comment="of the rest: names may be longer than an index takes"),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("version", sa.String, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    comment="what a purge under way is about to remove",
+)
+destructions = sa.Table(
+    "destructions",
+    _metadata,
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False, comment="the event that says the digest of it"),
+    sa.Column("detail", sa.Text, nullable=False, comment="canonical JSON: policy, place, what was removed"),
 )
 
 _APPEND_ONLY = (

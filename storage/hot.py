@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -191,6 +192,68 @@ class HotStore:
         draft.rename(path)
         parts.sync_folder(draft.parent)
         return removed
+
+    def copy_without(self, segment: Segment, key: str, new_key: str, gone: pa.Table) -> tuple[Path, int]:
+        """Copy the segment's rows but some into one new file under another key; no list names it until :meth:`put_in_place`.
+
+        :param gone: the rows to leave out, by ``ingest_batch`` and ``ingest_row``.
+        :returns: the file, and how many rows it has.
+        """
+        self.merge(segment, key)
+        (path,) = self._expected(segment)
+        parts.declare(self._files.root, segment, [path])  # what no list names beside one is removed after a crash
+        copy = parts.unused(self._files.root, segment)
+        draft = draft_of(copy)
+        with self._files.attached(path, key, read_only=True) as connection:
+            connection.register("gone", gone)
+            self._files.attach(connection, draft, new_key, "draft")
+            try:
+                step("hot.copy_without")
+                copy_without(connection, "day", "draft", segment, "gone")
+                rows = int(connection.execute("SELECT count(*) FROM draft.rows").fetchall()[0][0])
+            finally:
+                connection.unregister("gone")
+                connection.execute("DETACH draft")
+        draft.chmod(0o600)
+        with draft.open("rb") as stream:
+            os.fsync(stream.fileno())
+        step("hot.rename_copy")
+        draft.rename(copy)
+        parts.sync_folder(copy.parent)
+        return copy, rows
+
+    def file(self, segment: Segment, name: str) -> Path:
+        """Where a file of the segment of that name is or would be."""
+        return self.path(segment).with_name(name)
+
+    def put_in_place(self, segment: Segment, name: str) -> None:
+        """Make the file of that name the segment's only one; the others go. Who reads them may read on."""
+        copy = self.file(segment, name)
+        parts.declare(self._files.root, segment, [copy])
+        for path in parts.all_files(self._files.root, segment):
+            if path not in (copy, log_of(copy)) and path.suffix != ".parts":
+                step("hot.unlink_replaced")
+                path.unlink(missing_ok=True)
+                self._numbers.pop(path, None)
+        parts.sync_folder(copy.parent)
+
+    def where(self, segment: Segment, key: str, condition: str, values: Sequence[Any], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Rows of requests that fulfil a condition, in these columns of the schema.
+
+        :param condition: trusted SQL with ``values`` for its parameters.
+        """
+        wanted = ", ".join(f'"{name}"' for name in columns)
+        for path in self.parts(segment):
+            with self._files.attached(path, key, read_only=True) as connection:
+                sql = f"SELECT {wanted} FROM ({_wide(connection, segment, 'day')}) WHERE {condition}"
+                yield from connection.execute(sql, list(values)).to_arrow_reader(_COPIED_ROWS)
+
+    def tables(self, segment: Segment, key: str) -> Iterator[pa.RecordBatch]:
+        """Everything in the segment's files, table by table, as it is stored: also what no row needs."""
+        for path in self.parts(segment):
+            with self._files.attached(path, key, read_only=True) as connection:
+                for table in tables_of(connection, "day")["day"]:
+                    yield from connection.execute(f'SELECT * FROM day."{table}"').to_arrow_reader(_COPIED_ROWS)
 
     def merge(self, segment: Segment, key: str, most: int = 1) -> None:
         """Put the smallest of the segment's files together, until there are at most so many. Who reads them may read on.

@@ -20,10 +20,12 @@ from core.segment import Segment
 from core.steps import step
 from storage import control as db
 
-__all__ = ["QUERY_LOG", "KeyRing", "load_master_key"]
+__all__ = ["QUERY_LOG", "REQUEST", "KeyRing", "load_master_key"]
 
 QUERY_LOG = "query.log"
 """What stands for a stream in the keys of the query log's days; no stream can have that name."""
+REQUEST = "subject request "
+"""What stands for a stream in the keys of data subjects' requests, with the request's number; no stream can have such a name."""
 
 _BYTES = 32
 _NONCE = 12
@@ -127,10 +129,14 @@ class KeyRing:
         key = self.get(connection, segment)
         if key is None:
             key = secrets.token_hex(_BYTES)
-            nonce = secrets.token_bytes(_NONCE)
-            wrapped = nonce + self._master.encrypt(nonce, bytes.fromhex(key), str(segment).encode())
-            connection.execute(db.keys.insert().values(stream=segment.stream, day=segment.day, wrapped=wrapped))
+            self.replace(connection, segment, key)
         return key
+
+    def replace(self, connection: sa.Connection, segment: Segment, key: str) -> None:
+        """Give the segment that key, and destroy the one that it has."""
+        self.destroy(connection, segment)
+        wrapped = self.wrap(bytes.fromhex(key), str(segment))
+        connection.execute(db.keys.insert().values(stream=segment.stream, day=segment.day, wrapped=wrapped))
 
     def destroy(self, connection: sa.Connection, segment: Segment) -> None:
         """Delete the segment's key; the bytes leave the database's files with :meth:`storage.control.Control.forget_deleted`."""
@@ -138,7 +144,7 @@ class KeyRing:
 
     def segments(self, connection: sa.Connection) -> set[Segment]:
         """Every segment that has a key."""
-        query = sa.select(db.keys.c.stream, db.keys.c.day).where(db.keys.c.stream != QUERY_LOG)
+        query = sa.select(db.keys.c.stream, db.keys.c.day).where(db.keys.c.stream != QUERY_LOG, db.keys.c.stream.not_like(f"{REQUEST}%"))
         return {Segment(row.stream, row.day) for row in connection.execute(query)}
 
 

@@ -11,6 +11,7 @@ boto3 takes a tenth of a second to import, so it is imported where a bucket is s
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -102,6 +103,21 @@ class ObjectStore(Protocol):
         """Remove each for good; returns what could not be."""
         ...
 
+    def put(self, key: str, content: bytes, until: dt.datetime | None = None) -> bool:
+        """Store an object durably; returns whether it is locked.
+
+        :param until: before then nobody may remove it, where the store can see to that.
+        :raises AuditlakeError: it cannot be stored.
+        """
+        ...
+
+    def read(self, key: str) -> bytes | None:
+        """The content of an object; ``None`` when there is none.
+
+        :raises AuditlakeError: it cannot be read.
+        """
+        ...
+
 
 class LocalObjects:
     """Files below one folder; a key is a ``file://`` URL."""
@@ -135,6 +151,34 @@ class LocalObjects:
             except OSError as error:
                 failures.append(Failure(entry, error.strerror or str(error)))
         return failures
+
+    def put(self, key: str, content: bytes, until: dt.datetime | None = None) -> bool:  # noqa: ARG002 - a folder locks nothing
+        """Write a file, whole or not at all; a folder locks nothing."""
+        path = url_to_path(key)
+        if not self._holds(path):
+            raise AuditlakeError(f"file {path} lies outside {self._root}")
+        step("objects.put")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft = path.with_name(f"{path.name}.new")
+            with draft.open("wb") as file:
+                file.write(content)
+                os.fsync(file.fileno())
+            draft.rename(path)
+            _sync_folder(path.parent)
+        except OSError as error:
+            raise AuditlakeError(f"file {path} cannot be written: {error.strerror}", "check disk and permissions") from None
+        return False
+
+    def read(self, key: str) -> bytes | None:
+        """The content of a file; ``None`` when there is none."""
+        path = url_to_path(key)
+        try:
+            return path.read_bytes() if self._holds(path) else None
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise AuditlakeError(f"file {path} cannot be read: {error.strerror}", "check its permissions") from None
 
     def _holds(self, path: Path) -> bool:
         return path.is_relative_to(self._root) and ".." not in path.parts
@@ -205,6 +249,47 @@ class S3Objects:
             failures += self._delete_versions(group)
         return failures
 
+    def put(self, key: str, content: bytes, until: dt.datetime | None = None) -> bool:
+        """Store an object; locked (compliance mode) until then where the bucket has Object Lock."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        locked = until is not None and self._locks
+        lock: Any = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": until} if locked else {}
+        step("objects.put")
+        try:
+            self._client.put_object(
+                Bucket=self._bucket, Key=key.removeprefix(self._url("")), Body=content, ChecksumAlgorithm="SHA256", **lock
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise AuditlakeError(
+                f"{key} cannot be stored: {error}", "check s3:PutObject, and s3:PutObjectRetention where it locks"
+            ) from None
+        return locked
+
+    def read(self, key: str) -> bytes | None:
+        """The content of an object's newest version; ``None`` when there is none."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return self._client.get_object(Bucket=self._bucket, Key=key.removeprefix(self._url("")))["Body"].read()
+        except ClientError as error:
+            if _reason(error) in ("NoSuchKey", "404"):
+                return None
+            raise AuditlakeError(f"{key} cannot be read: {error}", "check s3:GetObject") from None
+        except BotoCoreError as error:
+            raise AuditlakeError(f"{key} cannot be read: {error}", "check the endpoint") from None
+
+    @cached_property
+    def _locks(self) -> bool:
+        """Whether the bucket has Object Lock; one that does not tell has none."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            found = self._client.get_object_lock_configuration(Bucket=self._bucket)
+        except (BotoCoreError, ClientError):
+            return False
+        return found.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"
+
     def _abort(self, entry: StoredObject) -> list[Failure]:
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -273,6 +358,14 @@ def split_s3(url: str) -> tuple[str, str]:
     """Bucket and prefix of ``s3://bucket/prefix``."""
     parts = urlparse(url)
     return parts.netloc, unquote(parts.path).strip("/")
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _below(top: Path) -> Iterator[Path]:

@@ -23,7 +23,7 @@ from transforms.proxies import DEFAULT_HEADERS, Proxies
 from transforms.redact import DEFAULT_SECRET_NAMES, Redact
 from transforms.urls import Urls
 
-__all__ = ["EMBEDDED", "Embedded", "Pipeline", "TransformOptions", "build"]
+__all__ = ["EMBEDDED", "Embedded", "Pipeline", "TransformOptions", "build", "locator"]
 
 
 _REMEMBERED = 1_000_000
@@ -132,6 +132,11 @@ def build(options: TransformOptions | None = None) -> Pipeline:
     if chosen.geo:
         transforms.append(_geolocate(chosen.geo_city, chosen.geo_asn))
     return Pipeline([*transforms, Agents()])
+
+
+def locator(options: TransformOptions) -> Geolocate:
+    """The transform that locates addresses, alone: it knows which databases are in use, and what is wrong with them."""
+    return _geolocate(options.geo_city, options.geo_asn)
 
 
 def _geolocate(city: Path | Embedded | None, asn: Path | Embedded | None) -> Geolocate:

@@ -20,7 +20,7 @@ from jobs.state import JobState
 
 __all__ = ["CHECKS", "Check", "Health", "checks", "readiness"]
 
-CHECKS = ("control", "writer", "nights", "residue", "limits", "sources", "spool")
+CHECKS = ("control", "writer", "nights", "residue", "limits", "requests", "sources", "spool")
 """Names of everything that is looked at."""
 
 
@@ -61,7 +61,8 @@ def checks(site: Site, vitals: Cached) -> list[Check]:
         found = vitals.get()
     except Exception:  # whatever it is: its text may name hosts and users
         return [Check("control", False, "the control database does not answer"), _writer(site)]
-    return [Check("control", True, "answers"), _writer(site), _nights(found), _residue(found), _limits(found), _sources(site), _room(site)]
+    known = [_nights(found), _residue(found), _limits(found), _requests(found)]
+    return [Check("control", True, "answers"), _writer(site), *known, _sources(site), _room(site)]
 
 
 def readiness(site: Site) -> list[Check]:
@@ -108,6 +109,11 @@ def _residue(found: Vitals) -> Check:
 def _limits(found: Vitals) -> Check:
     late = [f"{days} days of {stream} are beyond their limit" for stream, days in found.overdue.items() if days]
     return Check("limits", not late, "; ".join(late) or "kept")
+
+
+def _requests(found: Vitals) -> Check:
+    late = f"{found.pressing} requests of data subjects must be done soon, or are late: see auditlake subject requests"
+    return Check("requests", not found.pressing, late if found.pressing else "none is pressing")
 
 
 def _sources(site: Site) -> Check:

@@ -40,6 +40,10 @@ class Lagging(Protocol):
         """Seconds for which the oldest of what it knows of has waited to be stored; 0 when nothing waits."""
         ...
 
+    def behind(self) -> int:
+        """Bytes that it knows of and that are not stored."""
+        ...
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -59,6 +63,10 @@ FIGURES = {
         ("source", "format", "result"), "lines since the server began: stored, quarantined, refused, repeated", True
     ),
     "auditlake_source_lag_seconds": Figure(("source",), "how long the oldest of what it has sent and is not stored has waited"),
+    "auditlake_source_behind_bytes": Figure(("source",), "bytes that a followed source or bucket has seen and not stored"),
+    "auditlake_syslog_lost_total": Figure(
+        ("source", "cause"), "since the server began: dropped, by the kernel too, cut, cut off at the end, connections turned away", True
+    ),
     "auditlake_source_trouble": Figure(("source",), "1 when a source of the settings cannot be read or stored"),
     "auditlake_rows": Figure(("stream", "tier"), "rows that are there: hot, archive; rejected lines: quarantine"),
     "auditlake_oldest_row_age_seconds": Figure(("stream", "tier"), "since the oldest day with rows began"),
@@ -66,6 +74,7 @@ FIGURES = {
         ("stream", "tier"), "the age at which that day is due: hot to be rolled, else to be destroyed"
     ),
     "auditlake_overdue_days": Figure(("stream",), "days that a purge should have destroyed an hour ago or before"),
+    "auditlake_held_days": Figure(("stream",), "days with rows or rejected lines that a hold keeps; ages and overdue days leave them out"),
     "auditlake_residue_things": Figure((), "files, objects and keys that a purge could not destroy"),
     "auditlake_quarantine_lines": Figure(("stream",), "rejected lines that are kept"),
     "auditlake_job_last_outcome": Figure(("job", "outcome"), "1, with the outcome of the newest run"),
@@ -150,6 +159,8 @@ class Metrics(Collector):
             "auditlake_check": [((check.name,), check.ok) for check in seen],
             "auditlake_lines_total": [(labels, count) for labels, count in sorted(lines.items())],
             "auditlake_source_lag_seconds": [((name,), lag) for name, lag in sorted(self._lags().items())],
+            "auditlake_source_behind_bytes": [((feed.name,), feed.behind()) for feed in site.writer.feeds if isinstance(feed, Lagging)],
+            "auditlake_syslog_lost_total": [(labels, count) for labels, count in sorted(site.lost().items())],
             "auditlake_source_trouble": [((name,), name in site.writer.problems) for name in names],
             "auditlake_spool_limit_bytes": [((), size_bytes(site.lake.settings.serve.spool))],
             "auditlake_queries_running": [((), self._pool.running)],
@@ -172,6 +183,7 @@ def _of_vitals(found: Vitals) -> dict[str, _Samples]:
         "auditlake_oldest_row_age_seconds": [((age.stream, age.tier), age.age) for age in found.ages],
         "auditlake_oldest_row_limit_seconds": [((age.stream, age.tier), age.limit) for age in found.ages],
         "auditlake_overdue_days": [((stream,), days) for stream, days in sorted(found.overdue.items())],
+        "auditlake_held_days": [((stream,), days) for stream, days in sorted(found.held.items())],
         "auditlake_residue_things": [((), found.residue)],
         "auditlake_spool_bytes": [((), found.spooled)],
         "auditlake_spool_bodies": [((), found.bodies)],

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,6 +68,8 @@ class Site:
     people: People
     writer: Writer
     rate: Rate
+    lost: Callable[[], Mapping[tuple[str, str], int]] = dict
+    """What has come to nothing before it could be acknowledged, by source and cause."""
 
 
 def answer(value: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -325,3 +325,21 @@ def test_the_password_may_come_from_the_environment(url: str, lake: CommandLine,
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     lake.begin(START)
     assert lake("run", "upkeep")["outcome"] == "done"  # opens the archive's catalog too
+
+
+def test_holds_bind_and_end_there_too(url: str, lake: CommandLine) -> None:
+    lake.begin(START)
+    lake("ingest", "-", "--format", "combined", stdin=combined({"18/May/2015": 2, "19/May/2015": 3}))
+    words = ("--reason", "case against Doe", "--owner", "legal", "--expires", "18 months")
+    assert lake("hold", "add", "--from", "2015-05-19", "--to", "2015-05-19", *words)["covers"]["rows"] == 3
+    lake.advance("1y")
+    assert lake("run", "purge")["figures"]["rows"] == 2
+    assert lake.days() == {"2015-05-19": 3}
+    lake.advance("6 months")
+    assert lake("run", "purge")["figures"]["rows"] == 3
+    assert [event["hold"] for event in lake.events("HoldAdded", "HoldExpired")] == [1, 1]
+    assert lake("verify")["ok"] is True
+    lake.advance("1y")
+    lake("run", "purge")
+    assert lake("hold", "list", "--all")["holds"][0]["reason"] == ""
+    assert "Doe" not in contents(url)

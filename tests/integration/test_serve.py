@@ -70,7 +70,7 @@ def wait_for_jobs(data: Path, count: int) -> list[dict[str, Any]]:
 
 def test_what_was_missed_is_caught_up_and_sigterm_ends_it(data: Path, server: subprocess.Popen[str]) -> None:
     runs = wait_for_jobs(data, len(runner.JOBS))
-    idle, busy = ("purge", "compact", "geoip"), ("roll", "upkeep", "verify", "scrub")
+    idle, busy = ("purge", "compact", "geoip"), ("checkpoint", "roll", "upkeep", "verify", "scrub")
     due = {**dict.fromkeys(idle, "nothing due"), **dict.fromkeys(busy, "done")}
     assert {run["job"]: run["outcome"] for run in runs} == due
     assert [row["state"] for row in call(data, "status")["segments"]] == ["archived"]

@@ -160,6 +160,7 @@ def test_lines_wait_for_a_moment_and_are_told_by_metrics(tmp_path: Path, logs: P
         figures = served.ask("GET", "/metrics").body.decode()
         assert 'auditlake_lines_total{format="combined",result="stored",source="web"} 20.0' in figures
         assert 'auditlake_source_lag_seconds{source="web"} 0.0' in figures
+        assert 'auditlake_source_behind_bytes{source="web"} 0.0' in figures
         (logs / "a" / "other.log").write_text(log_line(20, WHEN))
         config = Path(served.environment["AUDITLAKE_CONFIG"])
         config.write_text(config.read_text() + SECOND.format(logs=logs))

@@ -75,6 +75,16 @@ def test_tcp_and_udp_in_every_framing(tmp_path: Path) -> None:
             for number in range(1061, 1065):
                 datagrams.sendto(new(number), ("127.0.0.1", port))
         wait_for(served, 65)
+        figures = served.ask("GET", "/metrics").body.decode()
+        assert 'auditlake_syslog_lost_total{cause="cut",source="relay"} 0.0' in figures
+        assert 'auditlake_syslog_lost_total{cause="broken",source="relay"} 0.0' in figures
+        with socket.create_connection(("127.0.0.1", port)) as one:
+            one.sendall(b"9 <1>cut")
+        broken = 'auditlake_syslog_lost_total{cause="broken",source="relay"} 1.0'
+        deadline = time.monotonic() + 30
+        while broken not in served.ask("GET", "/metrics").body.decode():
+            assert time.monotonic() < deadline, "what was cut off is counted"
+            time.sleep(0.05)
         assert paths(served) == [(number, "web2" if 1040 <= number <= 1060 else "web1") for number in range(1000, 1065)]
 
 

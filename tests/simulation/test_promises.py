@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -116,13 +116,22 @@ class Promises(RuleBasedStateMachine):
                 due = roll_due(self._segment(request), self.policy) <= self.now and not self._purge_due(request)
                 request.rolled |= due and request.stored and not self._held(request)
 
-    @rule(first=st.integers(0, 20), days=st.integers(1, 5))
-    def hold(self, first: int, days: int) -> None:
+    @rule(first=st.integers(0, 20), days=st.integers(1, 5), lasts=st.none() | st.integers(1, 30))
+    def hold(self, first: int, days: int, lasts: int | None) -> None:
         start = utc_day(self.now) - dt.timedelta(days=first)
-        self.holds = (Hold("requests", start, start + dt.timedelta(days=days), "a court asks"),)
+        expires = self.now + dt.timedelta(days=lasts) if lasts else None
+        self.release()
+        with self._open() as lake:
+            added = lake.context.hold_book.add(
+                Hold("requests", start, start + dt.timedelta(days=days), "a court asks", expires=expires), "legal"
+            )
+        self.holds = (added.hold,)
 
     @rule()
     def release(self) -> None:
+        with self._open() as lake:
+            for hold in lake.context.holds:
+                lake.context.hold_book.release(hold.number)
         self.holds = ()
 
     @invariant()
@@ -202,7 +211,7 @@ class Promises(RuleBasedStateMachine):
     @contextmanager
     def _open(self) -> Iterator[Lake]:
         with lakes.exclusive(self.data), lakes.open_lake(self.data, self.settings) as lake:
-            yield replace(lake, context=replace(lake.context, holds=self.holds))
+            yield lake
 
     def _segment(self, request: Request) -> Segment:
         return Segment("requests", utc_day(request.when))
@@ -211,10 +220,13 @@ class Promises(RuleBasedStateMachine):
         return purge_due(self._segment(request), self.policy) <= self.now
 
     def _quarantine_due(self, day: dt.date) -> bool:
-        return purge_due(Segment("requests.quarantine", day), self.policy) <= self.now
+        """Whether the day's rejected lines are beyond their limit, and nothing holds them."""
+        segment = Segment("requests.quarantine", day)
+        held = any(hold.binds(self.now) and hold.covers(segment) for hold in self.holds)
+        return purge_due(segment, self.policy) <= self.now and not held
 
     def _held(self, request: Request) -> bool:
-        return any(hold.covers(self._segment(request)) for hold in self.holds)
+        return any(hold.binds(self.now) and hold.covers(self._segment(request)) for hold in self.holds)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from auditlake.settings import Settings
 from auditlake.vitals import Age, Cached, Vitals, gather
 from core.clock import UTC
 from core.events import Kind
-from core.policy import Period
+from core.policy import Hold, Period
 
 NOW = dt.datetime(2015, 5, 20, 12, tzinfo=UTC)
 DAY = 86_400
@@ -91,3 +91,17 @@ def test_it_is_looked_at_once_in_a_while_and_a_failure_is_not_kept(data: Path) -
     assert cached.get() is cached.get()
     assert len(asked) == 2
     assert Cached(ask, 0).get() is not cached.get()
+
+
+def test_held_days_are_counted_and_left_out_of_ages_and_overdue(data: Path) -> None:
+    with open_lake(data, Settings()) as lake:
+        hold = Hold("requests", dt.date(2015, 5, 18), dt.date(2015, 5, 18), "case 12")
+        lake.context.hold_book.add(hold, "legal")
+    assert seen(data).held == {"requests": 1}
+    assert seen(data).ages[0] == Age("requests", "hot", 1.5 * DAY, 32 * DAY)
+    late = seen(data, "2 years")
+    assert (late.overdue, late.held) == ({"requests": 2}, {"requests": 1})
+    with open_lake(data, Settings()) as lake:
+        lake.context.hold_book.release(1)
+    late = seen(data)
+    assert (late.overdue, late.held) == ({"requests": 3}, {"requests": 0})

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from core.clock import UTC
 from core.errors import UsageError
-from core.policy import Decision, Hold, Period, StreamPolicy, plan, purge_due, roll_due
+from core.policy import Decision, Hold, Period, StreamPolicy, conflicts, plan, purge_due, roll_due
 from core.segment import Segment, SegmentState
 
 INSTANT = dt.timedelta(microseconds=1)
@@ -263,3 +263,38 @@ def test_nothing_is_purged_before_its_limit_nor_rolled_or_kept_past_it_without_a
             assert now >= roll_due(segment, policy)
             assert not held
             assert not segment.is_quarantine
+
+
+def test_a_hold_covers_the_rejected_lines_of_its_days_too() -> None:
+    hold = Hold("requests", DAY, DAY, "audit", number=7)
+    state, limit = SegmentState(REJECTED, stored=3, hot=3), at("2026-04-30")
+    assert decide(state, limit, hold) == Decision(REJECTED, "keep", "held (hold 7): audit", limit)
+    assert decide(state, limit - INSTANT, hold).reason == "destroyed when 90 days is over"
+    assert not hold.covers(Segment("requests.quarantine", DAY + dt.timedelta(days=1)))
+
+
+def test_a_hold_binds_until_the_instant_at_which_it_expires() -> None:
+    ends = purge_due(SEGMENT, POLICY)
+    state = SegmentState(SEGMENT, stored=5, archived=5)
+    hold = Hold("requests", DAY, DAY, "audit", expires=ends + INSTANT)
+    assert decide(state, ends, hold).action == "keep"
+    assert decide(state, ends + INSTANT, hold).action == "purge"
+
+
+def test_a_purge_that_has_begun_is_finished_though_a_hold_covers_the_day() -> None:
+    begun = SegmentState(SEGMENT, stored=5, archived=5, open_action="purge")
+    assert decide(begun, purge_due(SEGMENT, POLICY), Hold("requests", DAY, DAY, "audit")).action == "purge"
+
+
+def test_a_day_that_two_holds_cover_is_kept_until_both_have_ended() -> None:
+    ends, state = purge_due(SEGMENT, POLICY), SegmentState(SEGMENT, stored=5, archived=5)
+    expired, other = Hold("requests", DAY, DAY, "one", expires=ends), Hold("requests", DAY, DAY, "two")
+    assert decide(state, ends, expired, other) == Decision(SEGMENT, "keep", "held: two", ends)
+    assert decide(state, ends, expired).action == "purge"
+
+
+def test_holds_that_conflict_with_a_day_are_those_that_cover_it() -> None:
+    one, other = Hold("requests", DAY, DAY, "one"), Hold("mail", DAY, DAY, "two")
+    assert conflicts((one, other), "requests", DAY) == (one,)
+    assert conflicts((one, other), "mail.quarantine", DAY) == (other,)
+    assert conflicts((one, other), "requests", DAY + dt.timedelta(days=1)) == ()

@@ -127,7 +127,7 @@ def test_small_files_are_put_together_before_there_are_many(store: HotStore) -> 
     assert store.count(SEGMENT, KEY) == 536
 
 
-def test_a_batch_is_known_in_whichever_file_it_is(store: HotStore) -> None:
+def test_a_batch_is_known_again_in_a_file_that_has_changed(store: HotStore) -> None:
     for number in range(4):
         with reader(store):
             assert store.append(SEGMENT, KEY, day_rows(f"b{number}", 2), f"b{number}")
