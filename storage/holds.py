@@ -137,11 +137,17 @@ class Holds:
         return len(expired)
 
     def _refuse_begun(self, connection: sa.Connection, hold: Hold) -> None:
-        states = self._ledger.states(connection).values()
+        states = list(self._ledger.states(connection).values())
         begun = sorted(state.segment for state in states if state.open_action == "purge" and hold.covers(state.segment))
         if begun:
             raise AuditlakeError(
                 f"the destruction of {begun[0]} has begun and its key is gone, so it cannot be held", "hold the days before and after it"
+            )
+        changing = sorted(state.segment for state in states if state.open_action == "erase" and hold.covers(state.segment))
+        if changing:
+            raise AuditlakeError(
+                f"rows of a person are being erased from {changing[0]}, so it cannot be held now",
+                "try again when auditlake status says that it is over",
             )
 
     def _note_end(self, connection: sa.Connection, row: Any, how: str, kind: str) -> None:

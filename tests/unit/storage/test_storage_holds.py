@@ -104,6 +104,18 @@ def test_a_day_whose_destruction_has_begun_cannot_be_held(desk: Desk, book: Hold
     assert book.add(Hold("mail", LAST, LAST, "another stream"), "legal").hold.number == 2
 
 
+def test_a_day_that_an_erasure_is_changing_cannot_be_held_until_it_has(desk: Desk, book: Holds) -> None:
+    named = {"stream": "requests", "day": LAST.isoformat()}
+    with desk.control.write() as connection:
+        desk.ledger.append(connection, Kind.ERASURE_STARTED, **named, request=1)
+    with pytest.raises(AuditlakeError, match="rows of a person are being erased from requests/2026-01-12"):
+        book.add(asked(), "legal")
+    assert book.every() == []
+    with desk.control.write() as connection:
+        desk.ledger.append(connection, Kind.ROWS_ERASED, **named, request=1, tier="hot", rows=0, left=0)
+    assert book.add(asked(), "legal").hold.number == 1
+
+
 @pytest.mark.parametrize(
     ("hold", "owner", "why"),
     [
