@@ -34,7 +34,7 @@ QUESTIONS = (
     "SELECT url_path, count(*) AS n FROM requests WHERE http_response_status_code >= 400 GROUP BY 1 ORDER BY n DESC LIMIT 20",
 )
 MUST = 0.8
-SENDERS = 2
+SENDERS = 4
 
 
 @dataclass

@@ -44,7 +44,9 @@ __all__ = ["HotStore", "columns_of"]
 
 _FILES_REMEMBERED = 4
 _MOST_PARTS = 8
-"""Files of a day that are left when small ones are put together, which is when there are twice as many: seldom, and many at a time."""
+"""Files of a day that are left when small ones are put together."""
+_MERGED_FROM = 4 * _MOST_PARTS
+"""Files beside the one written to, from which on that is done: seldom, and many at a time."""
 _COPIED_ROWS = 245_760
 
 
@@ -113,7 +115,7 @@ class HotStore:
             finally:
                 connection.execute(f"SET threads = {self._threads}")
             step("hot.checkpoint")
-        if len(others) >= 2 * _MOST_PARTS:
+        if len(others) >= _MERGED_FROM:
             self.merge(segment, key, _MOST_PARTS)
         return True
 

@@ -119,12 +119,12 @@ def test_a_day_in_parts_is_put_together_to_be_rolled(store: HotStore) -> None:
 def test_small_files_are_put_together_before_there_are_many(store: HotStore) -> None:
     store.append(SEGMENT, KEY, day_rows("b", 500), "b")
     most = []
-    for number in range(18):
+    for number in range(34):
         with reader(store):
             assert store.append(SEGMENT, KEY, day_rows(f"b{number}", 2), f"b{number}")
         most.append(len(names(store)))
-    assert most == [*range(2, 17), 1, 2, 3]
-    assert store.count(SEGMENT, KEY) == 536
+    assert most == [*range(2, 33), 1, 2, 3]
+    assert store.count(SEGMENT, KEY) == 568
 
 
 def test_a_batch_is_known_again_in_a_file_that_has_changed(store: HotStore) -> None:
