@@ -22,19 +22,21 @@ __all__ = ["Answer", "Served", "free_port", "serve"]
 
 COMMAND = [sys.executable, "-m", "auditlake"]
 _START_SECONDS = 60.0
+_given: set[int] = set()
 
 
 def free_port() -> int:
-    """A port that nobody listens on at this moment, and that the system gives to nobody who does not ask for it.
+    """A port that nobody listens on, that this process has not had before, and that the system gives to nobody who does not ask for it.
 
     Those it gives away (32768 and on, on Linux) may be the near end of somebody's connection before they are listened on, and those below
     30500 are the S3 server's.
     """
-    while True:
-        port = random.randrange(30_500, 32_700)
+    for port in random.sample(sorted(set(range(30_500, 32_700)) - _given), 50):
         with contextlib.suppress(OSError), socket.socket() as taken:  # no SO_REUSEADDR: DuckDB's server sets none either
             taken.bind(("127.0.0.1", port))
+            _given.add(port)
             return port
+    raise RuntimeError("no free port between 30500 and 32700")
 
 
 @dataclass(frozen=True)
